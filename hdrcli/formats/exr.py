@@ -1,0 +1,308 @@
+"""OpenEXR: scene-linear half or float, through the OpenEXR package.
+
+Source of the attribute names: openexr.com, "Standard Attributes"; chromaticities default to BT.709 there.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput, UsageError
+from hdrcli.formats._native import quiet_stderr
+from hdrcli.formats._values import bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hdrcli.color import Primaries
+    from hdrcli.formats import WriteOptions
+    from hdrcli.image import Image, Pixels
+
+EXTENSIONS = (".exr",)
+HDR = True
+
+LARGEST = {"half": 65504.0, "float": 3.4028234663852886e38}
+COMPRESSIONS = ("none", "zip", "piz", "dwaa", "dwab")
+_MAX_PIXELS = 400_000_000
+_MAX_PIXELS_PER_BYTE = 100_000  # a constant picture in DWAB stays far below
+_COPY_AGAIN = "copy it again from where it came"
+
+# Attributes with a meaning and type of their own: text entries may not take their names.
+_RESERVED_NAMES = """
+channels compression dataWindow displayWindow lineOrder pixelAspectRatio screenWindowCenter screenWindowWidth type tiles name
+view version chunkCount maxSamplesPerPixel chromaticities whiteLuminance adoptedNeutral preview envmap multiView timeCode
+keyCode framesPerSecond xDensity longitude latitude altitude utcOffset expTime aperture isoSpeed
+"""
+_RESERVED = frozenset(_RESERVED_NAMES.split())
+
+
+def matches(head: bytes) -> bool:
+    """Does the file start with OpenEXR's magic number 20000630?"""
+    return head[:4] == b"\x76\x2f\x31\x01"
+
+
+def read(path: str | Path) -> Image:
+    """An OpenEXR file as a linear Image.
+
+    Pixels are float16 where R, G and B are half and opaque, else float32. A sole Y becomes three equal channels. RGB is
+    divided by A. NaN becomes 0, infinity the largest number of the type, both with a note. Raises UnreadableInput for a
+    damaged file, UnsupportedInput for deep data, luminance-chroma and channels of other names.
+    """
+    import numpy as np
+
+    from hdrcli.color import Transfer
+    from hdrcli.image import Image, Metadata
+
+    part, parts, notes = _choose_part(path)
+    file = _open(path, header_only=False)
+    if len(file.parts) != parts:  # OpenEXR drops the parts whose pixels it can't read
+        raise UnreadableInput("is damaged: the file ends early or its pixels can't be decoded", where=path, remedy=_COPY_AGAIN)
+    header = file.header(part)
+    planes = {name: channel.pixels for name, channel in file.channels(part).items()}
+
+    rgb = ("R", "G", "B") if "R" in planes else ("Y", "Y", "Y")
+    floats = [planes[name] for name in rgb]
+    dtype = np.float16 if all(p.dtype == np.float16 for p in floats) else np.float32
+    if any(p.dtype.kind == "u" for p in floats):
+        notes.append("holds whole numbers (uint); taken as linear light")
+    pixels: Pixels = np.empty((*floats[0].shape, 3), dtype)
+    for i, plane in enumerate(floats):
+        pixels[..., i] = plane
+    largest = LARGEST["half" if dtype == np.float16 else "float"]
+    pixels, odd = bounded(pixels, largest, -largest)
+    notes += odd.remarks("read", largest=largest)
+
+    alpha: NDArray[np.float32] | None = None
+    if "A" in planes:
+        alpha, _ = bounded(planes["A"].astype(np.float32), 1.0, 0.0)
+        pixels = _unpremultiplied(pixels, alpha)
+    left_out = sorted(set(planes) - {*rgb, "A"})
+    if left_out:
+        notes.append(f"channels left out: {', '.join(left_out)}")
+
+    primaries, remark = _primaries(header.get("chromaticities"))
+    white = header.get("whiteLuminance")
+    return Image(
+        pixels,
+        Transfer.LINEAR,
+        primaries,
+        float(white) if isinstance(white, float) and 0 < white < float("inf") else None,
+        Metadata(
+            alpha=alpha,
+            header={k: v for k, v in header.items() if isinstance(v, str) and k not in _RESERVED},
+            notes=(*notes, *remark),
+        ),
+    )
+
+
+def _open(path: str | Path, *, header_only: bool) -> Any:
+    import OpenEXR  # type: ignore[import-not-found]
+
+    try:
+        with quiet_stderr(), _without_warning_prints():
+            return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
+    except UnicodeDecodeError:
+        raise UnsupportedInput(
+            "has a text attribute that is not UTF-8", where=path, remedy="remove it with exrstdattr"
+        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 damaged bytes surface as whatever the C++ side throws
+        raise UnreadableInput(f"is damaged: {_reason(error, path)}", where=path, remedy=_COPY_AGAIN) from None
+
+
+@contextmanager
+def _without_warning_prints() -> Iterator[None]:
+    """OpenEXR prints what it could not read to sys.stdout, where results may be going; all else is passed on."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        others = [line for line in printed.getvalue().splitlines(keepends=True) if not line.startswith("Warning: Exception")]
+        if others:
+            sys.stdout.write("".join(others))
+
+
+def _reason(error: Exception, path: str | Path) -> str:
+    text = str(error).replace(str(path), "the file").strip().splitlines()
+    if not text:
+        return type(error).__name__
+    return "its header can't be read" if text[0].startswith("Unable to open") else text[0][:200]
+
+
+def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
+    """Index of the first part with colour, number of parts, and notes. Everything that can be refused is refused before pixels are read."""
+    import OpenEXR
+
+    file = _open(path, header_only=True)
+    count = len(file.parts)
+    found: list[str] = []
+    for part in range(count):
+        header = file.header(part)
+        channels = {c.name: c for c in header["channels"]}
+        found += [name for name in channels if name not in found]
+        if not ({"R", "G", "B"} <= set(channels) or ("Y" in channels and not {"RY", "BY"} & set(channels))):
+            continue
+        if header.get("type") in (OpenEXR.deepscanline, OpenEXR.deeptile):
+            raise UnsupportedInput("holds deep data", where=path, remedy="flatten it first")
+        used = ("R", "G", "B") if "R" in channels else ("Y",)
+        if any((channels[name].xSampling, channels[name].ySampling) != (1, 1) for name in used):
+            raise UnsupportedInput("has subsampled channels", where=path, remedy="write it again as plain RGB")
+        _check_size(path, header, count)
+        return part, count, _window_notes(header) + ([f"has {count} parts; part {part + 1} is read"] if count > 1 else [])
+    remedy = "write it again with channels R, G, B or Y"
+    raise UnsupportedInput(f"has no R, G, B or sole Y, but the channels {', '.join(found)}", where=path, remedy=remedy)
+
+
+def _size(window: Any) -> tuple[int, int]:
+    (left, top), (right, bottom) = window
+    return int(right) - int(left) + 1, int(bottom) - int(top) + 1
+
+
+def _check_size(path: str | Path, header: Mapping[str, Any], parts: int) -> None:
+    width, height = _size(header["dataWindow"])
+    if width * height > _MAX_PIXELS:
+        limit = f"the limit is {_MAX_PIXELS // 10**6} megapixels"
+        raise UnsupportedInput(f"is {width} x {height} pixels", where=path, remedy=limit)
+    if width * height > _MAX_PIXELS_PER_BYTE * Path(path).stat().st_size:
+        fault = f"is damaged: {width} x {height} pixels can't stand in so short a file"
+        raise UnreadableInput(fault, where=path, remedy=_COPY_AGAIN)
+
+
+def _window_notes(header: Mapping[str, Any]) -> list[str]:
+    notes = []
+    data, display = header["dataWindow"], header["displayWindow"]
+    if [int(v) for xy in data for v in xy] != [int(v) for xy in display for v in xy]:
+        (w, h), (dw, dh) = _size(data), _size(display)
+        notes.append(f"data window ({w} x {h}) is not the display window ({dw} x {dh}); the data window is read")
+    aspect = float(header.get("pixelAspectRatio", 1.0))
+    if abs(aspect - 1) > 1e-3:
+        notes.append(f"pixel aspect ratio {aspect:g} is ignored")
+    return notes
+
+
+def _primaries(numbers: Any) -> tuple[Primaries, tuple[str, ...]]:
+    from hdrcli.color import Chromaticities, Primaries, find_primaries
+
+    if numbers is None:
+        return Primaries.BT709, ()
+    rx, ry, gx, gy, bx, by, wx, wy = (float(v) for v in numbers)
+    found = find_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
+    if found is not None:
+        return found, ()
+    listed = " ".join(f"{float(v):.4g}" for v in numbers)
+    return Primaries.BT709, (f"unknown chromaticities ({listed}); taken as Rec.709",)
+
+
+def _unpremultiplied(pixels: Pixels, alpha: NDArray[np.float32]) -> Pixels:
+    import numpy as np
+
+    if alpha.min() == 1:
+        return pixels
+    # where nothing covers the pixel, RGB is light that was added on top: it stays as it is
+    divisor = np.where(alpha > 0, alpha, np.float32(1))[..., None]
+    with np.errstate(over="ignore"):
+        straight = np.divide(pixels, divisor, dtype=np.float32)
+    return bounded(straight, LARGEST["float"], -LARGEST["float"])[0]
+
+
+def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
+    """A linear Image as an OpenEXR file; returns remarks.
+
+    Depth "half" (usual) or "float"; compression none, zip (usual), piz, dwaa or dwab. Alpha goes out as A with RGB
+    multiplied by it, ``options.layers`` as further channels. Odd values: NaN becomes 0, +inf and -inf the largest and the
+    lowest number of the depth, finite values beyond half's 65504 become 65504, each with a remark; negative values (colours
+    outside the primaries' gamut) are kept. Raises MismatchError for display-encoded pixels, UsageError for an unknown
+    compression.
+    """
+    import numpy as np
+    import OpenEXR
+
+    from hdrcli.color import Transfer
+    from hdrcli.image import as_unit_float
+
+    if image.transfer is not Transfer.LINEAR:
+        raise MismatchError(
+            "OpenEXR holds linear light, these pixels are display-encoded", where=path, remedy="expand them first"
+        )
+    depth, remarks = _depth(options.depth)
+    dtype = np.float16 if depth == "half" else np.float32
+    largest = LARGEST[depth]
+    remedy = "; --depth float keeps them" if depth == "half" else ""
+
+    def stored(values: Pixels) -> Pixels:
+        tame, odd = bounded(values, largest, -largest)
+        remarks.extend(odd.remarks("written", largest=largest, remedy=remedy))
+        return np.ascontiguousarray(tame, dtype)
+
+    pixels, alpha = image.pixels, image.metadata.alpha
+    if pixels.dtype.kind == "u":
+        pixels = as_unit_float(pixels)
+    channels: dict[str, Pixels] = {}
+    if alpha is not None:
+        cover = np.clip(np.nan_to_num(alpha), 0, 1).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            pixels = np.multiply(pixels, cover[..., None], dtype=np.float32)
+        channels["A"] = cover.astype(dtype)
+    channels["RGB"] = stored(pixels)
+    for name, layer in options.layers.items():
+        if name in ("R", "G", "B", "A", "RGB", "RGBA") or layer.shape != pixels.shape[:2]:
+            raise MismatchError(f"layer {name!r} of shape {layer.shape} does not fit the image", where=path)
+        channels[name] = stored(layer)
+
+    texts, left_out = _text_attributes({**image.metadata.header, **options.header})
+    remarks += left_out
+    header: dict[str, Any] = {
+        **texts,
+        "compression": _compression(options.compression),
+        "type": OpenEXR.scanlineimage,
+        "chromaticities": _numbers(image.primaries),
+    }
+    if image.white_luminance is not None:
+        header["whiteLuminance"] = float(image.white_luminance)
+    try:
+        with quiet_stderr(), OpenEXR.File(header, channels) as file:
+            file.write(str(path))
+    except (RuntimeError, ValueError) as error:
+        raise OSError(_reason(error, path)) from error  # the caller turns it into UnwritableOutput with the final name
+    return tuple(remarks)
+
+
+def _depth(asked: str | None) -> tuple[str, list[str]]:
+    if asked in (None, "half", "float"):
+        return asked or "half", []
+    return "half", [f"OpenEXR has no depth {asked}; half is written"]
+
+
+def _compression(name: str | None) -> Any:
+    import OpenEXR
+
+    name = name or "zip"
+    if name not in COMPRESSIONS:
+        raise UsageError(f"OpenEXR files have no compression {name!r}", remedy=f"there are: {', '.join(COMPRESSIONS)}")
+    return getattr(OpenEXR, f"{'NO' if name == 'none' else name.upper()}_COMPRESSION")
+
+
+def _numbers(primaries: Primaries) -> tuple[float, ...]:
+    c = primaries.value
+    return (*c.red, *c.green, *c.blue, *c.white)
+
+
+def _text_attributes(entries: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Entries that can stand in the header, and remarks on those that can't."""
+    texts, remarks = {}, []
+    for name, text in entries.items():
+        if not name or name in _RESERVED or len(name.encode("utf-8", "replace")) > 255 or "\0" in name:
+            remarks.append(f"header entry {name[:40]!r} left out: OpenEXR has no room for a text of that name")
+        else:
+            texts[name] = text.encode("utf-8", "replace").decode()
+    return texts, remarks
