@@ -1,4 +1,4 @@
-"""Values that a file can't or shall not hold: NaN, infinity, too large. One policy for all formats with floats."""
+"""What a file can't or shall not hold: NaN, infinity, too large values, too many pixels. One policy for all formats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]
 
+MAX_PIXELS = 400_000_000  # what a header may promise; more is refused before memory is asked for
+
 
 @dataclass(frozen=True)
 class Odd:
@@ -19,6 +21,10 @@ class Odd:
     infinite: int = 0
     above: int = 0
     below: int = 0
+
+    def __add__(self, other: Odd) -> Odd:
+        nan, infinite = self.nan + other.nan, self.infinite + other.infinite
+        return Odd(nan, infinite, self.above + other.above, self.below + other.below)
 
     def remarks(self, verb: str, *, largest: float, remedy: str = "") -> tuple[str, ...]:
         """One line a kind, such as ``3 NaN values written as 0``."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput, UsageError
 from hdrcli.formats._native import quiet_stderr
-from hdrcli.formats._values import bounded
+from hdrcli.formats._values import MAX_PIXELS, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,6 @@ HDR = True
 
 LARGEST = {"half": 65504.0, "float": 3.4028234663852886e38}
 COMPRESSIONS = ("none", "zip", "piz", "dwaa", "dwab")
-_MAX_PIXELS = 400_000_000
 _MAX_PIXELS_PER_BYTE = 100_000  # a constant picture in DWAB stays far below
 _COPY_AGAIN = "copy it again from where it came"
 
@@ -68,7 +67,7 @@ def read(path: str | Path) -> Image:
     header = file.header(part)
     planes = {name: channel.pixels for name, channel in file.channels(part).items()}
 
-    rgb = ("R", "G", "B") if "R" in planes else ("Y", "Y", "Y")
+    rgb = _colour(set(planes))
     floats = [planes[name] for name in rgb]
     dtype = np.float16 if all(p.dtype == np.float16 for p in floats) else np.float32
     if any(p.dtype.kind == "u" for p in floats):
@@ -140,7 +139,7 @@ def _reason(error: Exception, path: str | Path) -> str:
 
 
 def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
-    """Index of the first part with colour, number of parts, and notes. Everything that can be refused is refused before pixels are read."""
+    """Index of the first part with colour, number of parts, and notes. Refuses before any pixel is read."""
     import OpenEXR
 
     file = _open(path, header_only=True)
@@ -150,17 +149,24 @@ def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
         header = file.header(part)
         channels = {c.name: c for c in header["channels"]}
         found += [name for name in channels if name not in found]
-        if not ({"R", "G", "B"} <= set(channels) or ("Y" in channels and not {"RY", "BY"} & set(channels))):
+        used = _colour(set(channels))
+        if not used:
             continue
         if header.get("type") in (OpenEXR.deepscanline, OpenEXR.deeptile):
             raise UnsupportedInput("holds deep data", where=path, remedy="flatten it first")
-        used = ("R", "G", "B") if "R" in channels else ("Y",)
         if any((channels[name].xSampling, channels[name].ySampling) != (1, 1) for name in used):
             raise UnsupportedInput("has subsampled channels", where=path, remedy="write it again as plain RGB")
-        _check_size(path, header, count)
+        _check_size(path, [file.header(i) for i in range(count)])
         return part, count, _window_notes(header) + ([f"has {count} parts; part {part + 1} is read"] if count > 1 else [])
     remedy = "write it again with channels R, G, B or Y"
     raise UnsupportedInput(f"has no R, G, B or sole Y, but the channels {', '.join(found)}", where=path, remedy=remedy)
+
+
+def _colour(channels: set[str]) -> tuple[str, ...]:
+    """The channels that make R, G and B; none if there is no colour or only luminance-chroma."""
+    if {"R", "G", "B"} <= channels:
+        return ("R", "G", "B")
+    return ("Y", "Y", "Y") if "Y" in channels and not {"RY", "BY"} & channels else ()
 
 
 def _size(window: Any) -> tuple[int, int]:
@@ -168,14 +174,16 @@ def _size(window: Any) -> tuple[int, int]:
     return int(right) - int(left) + 1, int(bottom) - int(top) + 1
 
 
-def _check_size(path: str | Path, header: Mapping[str, Any], parts: int) -> None:
-    width, height = _size(header["dataWindow"])
-    if width * height > _MAX_PIXELS:
-        limit = f"the limit is {_MAX_PIXELS // 10**6} megapixels"
-        raise UnsupportedInput(f"is {width} x {height} pixels", where=path, remedy=limit)
-    if width * height > _MAX_PIXELS_PER_BYTE * Path(path).stat().st_size:
-        fault = f"is damaged: {width} x {height} pixels can't stand in so short a file"
-        raise UnreadableInput(fault, where=path, remedy=_COPY_AGAIN)
+def _check_size(path: str | Path, headers: list[Mapping[str, Any]]) -> None:
+    # all parts count: OpenEXR reads them all
+    sizes = [_size(header["dataWindow"]) for header in headers]
+    pixels = sum(width * height for width, height in sizes)
+    if pixels > MAX_PIXELS:
+        listed = ", ".join(f"{width} x {height}" for width, height in sizes[:4])
+        remedy = f"the limit is {MAX_PIXELS // 10**6} megapixels"
+        raise UnsupportedInput(f"is too large: {listed} pixels", where=path, remedy=remedy)
+    if pixels > _MAX_PIXELS_PER_BYTE * Path(path).stat().st_size:
+        raise UnreadableInput(f"is damaged: {pixels} pixels can't stand in so short a file", where=path, remedy=_COPY_AGAIN)
 
 
 def _window_notes(header: Mapping[str, Any]) -> list[str]:
