@@ -1,0 +1,196 @@
+"""expand() and tonemap() on Images: picks operator or generator, keeps the books on what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrcli import __version__, registry
+from hdrcli.color import Primaries, Transfer, conversion_matrix, decoding_table, encode
+from hdrcli.errors import MismatchError, UsageError
+from hdrcli.image import Image, as_unit_float
+from hdrcli.inference.generator import Generator
+from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, look_up, reconstruct
+
+WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
+CLIP_CODE = 0.97
+
+
+@dataclass(frozen=True)
+class ExpandOptions:
+    """How to expand.
+
+    ``model``: a bundle by name, a path (bundle, run folder, weights), or a classical operator. ``backend``: auto, onnx or torch.
+    ``device``: auto, cpu, cuda or cuda:N. ``whole``: the generator's whole output ("all") instead of its highlights alone.
+    ``ev``: exposure of the result in stops. ``white_nits``: cd/m2 that 1.0 stands for, recorded, not applied. ``peak_stops``: upper
+    limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: pixels as float16.
+    Raises UsageError for values out of range.
+    """
+
+    model: str = "default"
+    backend: str = "auto"
+    device: str = "auto"
+    whole: bool = False
+    ev: float = 0.0
+    white_nits: float = WHITE_NITS
+    peak_stops: float | None = None
+    strength: float = 1.0
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"{self.strength} is not within 0..1", where="--strength")
+        if not -32 <= self.ev <= 32:
+            raise UsageError(f"{self.ev} is not within -32..32", where="--ev")
+        if not 0 < self.white_nits <= 10000:
+            raise UsageError(f"{self.white_nits} is not within 0..10000 cd/m2", where="--white-nits")
+        if self.peak_stops is not None and not 0 <= self.peak_stops <= 20:
+            raise UsageError(f"{self.peak_stops} is not within 0..20", where="--peak-stops")
+
+
+@dataclass(frozen=True, eq=False)
+class Expansion:
+    """An expanded photo.
+
+    ``image``: scene-linear, 1 = LDR white times 2^ev. ``confidence``: ``(H, W) float32``, 0 measured .. 1 reconstructed.
+    ``model``, ``ran_on``: what made it. ``clipped``: share of clipped codes (>= 0.97) per channel. ``peak_stops``: brightest
+    channel, in stops above LDR white.
+    """
+
+    image: Image
+    model: str
+    ran_on: str
+    clipped: tuple[float, float, float]
+    peak_stops: float
+    source: Image = field(repr=False)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        """Computed when asked for."""
+        return confidence(self.source.pixels)
+
+
+def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
+    """A photo (display-encoded, uint8 or uint16) to HDR.
+
+    The result keeps the photo's primaries. Raises MismatchError for an image that is HDR already or float, and what loading the
+    model raises.
+    """
+    options = options or ExpandOptions()
+    if image.is_hdr:
+        raise MismatchError("is scene-linear (HDR) already", remedy="use hdrcli tonemap for the way back")
+    if image.pixels.dtype.kind != "u":
+        raise MismatchError("has float codes", remedy="expand takes 8- and 16-bit photos")
+    dtype = np.dtype(np.float16 if options.half else np.float32)
+    if options.model in registry.names("hdrcli.expansion"):
+        pixels, model, ran_on = _expand_classical(image, options, dtype), options.model, "NumPy"
+    else:
+        generator = load_generator(options.model, options.backend, options.device)
+        settings = Reconstruction(options.whole, options.peak_stops, options.strength, 2.0**options.ev)
+        coarse = ask(generator, image.pixels, image.transfer)
+        pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype)
+        model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
+    clipped = _clipped_shares(image.pixels)
+    header = {
+        "software": f"hdrcli {__version__}",
+        "hdrcli:model": model,
+        "hdrcli:reconstruct": "all" if options.whole else "highlights",
+        "hdrcli:strength": f"{options.strength:g}",
+        "hdrcli:exposure": f"{options.ev:+g} EV",
+        "hdrcli:scale": "1.0 = LDR white" if options.ev == 0 else f"{2.0**options.ev:g} = LDR white",
+        "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
+    }
+    metadata = image.metadata
+    result = Image(
+        pixels,
+        Transfer.LINEAR,
+        image.primaries,
+        options.white_nits,
+        metadata.__class__(exif=metadata.exif, alpha=metadata.alpha, header=MappingProxyType(header), notes=metadata.notes),
+    )
+    peak = float(max(float(pixels.max()), 1e-6)) / 2.0**options.ev
+    return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image)
+
+
+def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]) -> NDArray[Any]:
+    module = registry.load("hdrcli.expansion", options.model)
+    linear = look_up(decoding_table(image.transfer, int(np.iinfo(image.pixels.dtype).max) + 1), image.pixels)
+    light = module.apply(linear, module.Parameters()) * np.float32(2.0**options.ev)
+    if options.peak_stops is not None:
+        light = np.minimum(light, np.float32(2.0 ** (options.peak_stops + options.ev)))
+    return np.asarray(np.minimum(light, 65504.0 if dtype == np.float16 else 3.4e38), dtype=dtype)
+
+
+def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:
+    import cv2
+
+    threshold = CLIP_CODE * float(np.iinfo(codes.dtype).max)
+    lower = np.ceil(threshold)
+    counts = [cv2.countNonZero((codes[..., c] >= lower).view(np.uint8)) for c in range(3)]
+    total = codes.shape[0] * codes.shape[1]
+    return (counts[0] / total, counts[1] / total, counts[2] / total)
+
+
+@lru_cache(maxsize=4)
+def load_generator(model: str, backend: str = "auto", device: str = "auto") -> Generator:
+    """A generator by bundle name or path, loaded once per process.
+
+    ``backend`` auto: torch for run folders and weights files, ONNX Runtime for bundles.
+    """
+    from hdrcli.inference import bundles, onnx_backend
+
+    path = Path(model)
+    if backend not in ("auto", "onnx", "torch"):
+        raise UsageError(f"no backend {backend!r}", remedy="there are: auto, onnx, torch")
+    is_bundle = not path.exists() or (path / bundles.CARD).is_file()
+    if backend == "torch" or (backend == "auto" and not is_bundle):
+        from hdrcli.inference import torch_backend
+
+        return torch_backend.load(bundles.find(model) if is_bundle else path, device)
+    return onnx_backend.load(bundles.read(bundles.find(model)), device)
+
+
+@dataclass(frozen=True)
+class TonemapOptions:
+    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: exposure in stops before it. ``bits``: 8 or 16."""
+
+    operator: str = "reinhard"
+    parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ev: float = 0.0
+    bits: int = 8
+
+
+def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
+    """An HDR image to LDR: sRGB codes of Rec.709 primaries, uint8 or uint16. Raises MismatchError for an image that is LDR."""
+    options = options or TonemapOptions()
+    if not image.is_hdr:
+        raise MismatchError("is display-encoded (LDR) already", remedy="use hdrcli expand for the way back")
+    module = registry.load("hdrcli.tonemapping", options.operator)
+    parameters = registry.build(module.Parameters, dict(options.parameters))
+    top = 255 if options.bits == 8 else 65535
+    out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
+    matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
+    state = module.prepare(_linear_rows(image, matrix, options.ev, slice(None, None, _stride(image))), parameters)
+    for first in range(0, image.height, 256):
+        rows = slice(first, first + 256)
+        display = module.apply(_linear_rows(image, matrix, options.ev, rows), state)
+        out[rows] = np.rint(np.clip(encode(display, Transfer.SRGB), 0, 1) * top).astype(out.dtype)
+    kept = image.metadata
+    metadata = kept.__class__(exif=kept.exif, alpha=kept.alpha, notes=kept.notes)
+    return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
+
+
+def _stride(image: Image) -> int:
+    return max(1, image.height // 512)
+
+
+def _linear_rows(image: Image, matrix: NDArray[np.float32], ev: float, rows: slice) -> NDArray[np.float32]:
+    light = as_unit_float(image.pixels[rows]) * np.float32(2.0**ev)
+    return np.asarray(np.maximum(light if image.primaries is Primaries.BT709 else light @ matrix, 0), dtype=np.float32)

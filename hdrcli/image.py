@@ -1,0 +1,99 @@
+"""The one value that every part of hdrcli takes and gives: an image with the meaning of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrcli.color import Primaries, Transfer
+from hdrcli.errors import MismatchError
+
+Pixels = NDArray[Any]
+
+_DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float16), np.dtype(np.float32))
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """What came with the pixels, or shall go with them.
+
+    ``exif`` and ``icc`` are raw payloads, None where there was none. The EXIF orientation has already been applied
+    to the pixels. ``alpha`` is ``(H, W) float32`` in 0..1, straight (not premultiplied). ``header`` holds text
+    entries for formats with a text header (EXR, Radiance). ``notes`` are remarks of the reader or of a conversion
+    that the user should see, one line each.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    alpha: NDArray[np.float32] | None = None
+    header: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pixels, and what their numbers mean.
+
+    * ``pixels``: ``(H, W, 3)`` uint8, uint16, float16 or float32 as stored; made read-only. Integers span the code
+      range (255 or 65535 is code value 1).
+    * ``transfer``: how the numbers encode light; ``Transfer.LINEAR`` is scene-linear.
+    * ``primaries``: the colours that RGB stand for.
+    * ``white_luminance``: cd/m2 that RGB (1, 1, 1) stands for; None: unknown.
+
+    Raises MismatchError for any other shape or type.
+    """
+
+    pixels: Pixels
+    transfer: Transfer
+    primaries: Primaries = Primaries.BT709
+    white_luminance: float | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise MismatchError(f"an image has shape (H, W, 3) with at least one pixel, not {pixels.shape}")
+        if pixels.dtype not in _DTYPES:
+            raise MismatchError(f"pixels are uint8, uint16, float16 or float32, not {pixels.dtype}")
+        alpha = self.metadata.alpha
+        if alpha is not None and alpha.shape != pixels.shape[:2]:
+            raise MismatchError(f"alpha has shape {alpha.shape}, the pixels {pixels.shape[:2]}")
+        view = pixels.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "pixels", view)
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def is_hdr(self) -> bool:
+        """True for scene-linear pixels, False for display-encoded ones."""
+        return self.transfer is Transfer.LINEAR
+
+    def with_notes(self, *notes: str) -> Image:
+        """The same image with remarks added to ``metadata.notes``."""
+        return replace(self, metadata=replace(self.metadata, notes=self.metadata.notes + notes))
+
+
+def as_unit_float(pixels: Pixels) -> NDArray[np.float32]:
+    """Pixels as float32 in code units.
+
+    ``(H, W, 3)`` of any stored type -> ``(H, W, 3) float32``: integers divided by their largest code, floats as they
+    are.
+    """
+    if pixels.dtype.kind == "u":
+        return np.multiply(pixels, np.float32(1.0 / np.iinfo(pixels.dtype).max), dtype=np.float32)
+    return pixels.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Running generators: working-resolution input, runtimes, bundles, full-resolution reconstruction."""

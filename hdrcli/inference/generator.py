@@ -1,0 +1,62 @@
+"""What every loaded generator is, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrcli.errors import ModelError
+
+Floats = NDArray[np.float32]
+
+MU = 5000.0  # T(y) = log(1 + mu y) / log(1 + mu), LLM-HDR (Eq. 1)
+KNOWN_INPUTS = ("ldr", "clip")
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """What a generator G_Y takes and gives.
+
+    ``inputs``: names of its ``(N, 3, h, w) float32`` inputs: "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map). h and w
+    are multiples of ``multiple``, h w about ``working_size``^2. It gives T(y / peak): ``(N, 3, h, w)``, y in LDR whites.
+    ``origin``: the bundle or file it came from. ``architecture`` and ``network`` (its options) are for the torch backend.
+    """
+
+    name: str
+    version: str
+    inputs: tuple[str, ...]
+    working_size: int
+    multiple: int
+    peak: float
+    origin: Path
+    architecture: str = ""
+    network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.inputs if name not in KNOWN_INPUTS]
+        if unknown or not self.inputs:
+            raise ModelError(f"wants inputs that this version can't make: {', '.join(unknown) or 'none'}", where=self.origin)
+        if not (0 < self.working_size <= 4096 and 0 < self.multiple <= 256 and 1 <= self.peak <= 2**20):
+            raise ModelError("has a working size, multiple or peak out of range", where=self.origin)
+
+
+class Generator(Protocol):
+    """A loaded generator. ``ran_on`` says which runtime and device really ran, e.g. "ONNX Runtime 1.31, CPU"."""
+
+    spec: GeneratorSpec
+    ran_on: str
+
+    def __call__(self, inputs: Mapping[str, Floats]) -> Floats:
+        """Inputs by name, each ``(N, 3, h, w)``, to T values ``(N, 3, h, w) float32``."""
+        ...
+
+
+def from_t(t: Floats, peak: float) -> Floats:
+    """T domain to scene-linear, never negative: y = peak (exp(T log(1 + mu)) - 1) / mu (Eq. 1 inverted)."""
+    return np.maximum(np.expm1(t * np.float32(np.log1p(MU))) * np.float32(peak / MU), 0)

@@ -1,0 +1,284 @@
+"""What a generator says at working resolution, blended into the photo at full resolution.
+
+Promise 1, per channel with code value v: out = (1 - a) lin(v) + a max(lin(v), reconstruction), a = smoothstep(0.94, 0.99, v).
+Only pixels with a > 0 in some channel ("lost" pixels) are touched at all; the rest is one table look-up.
+
+How the reconstruction of a lost pixel comes from the coarse grid, all in log2:
+
+1. The grid holds what the generator says about *lost* light. It is interpolated with weights proportional to the lost share
+   of each cell, so that cells in which nothing was lost (the wall beside the lamp) have no say: no dark rims, no halos.
+2. Of most lost pixels a channel survived. Its departure from the (equally weighted) local mean of lost pixels, in stops, is
+   added to the channels that clipped: texture and edges of the sky or the wall come from the survivors at full resolution.
+
+Everything is computed row by row from global coarse grids, so strips equal the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrcli.color import Transfer, decoding_table
+from hdrcli.errors import MismatchError
+from hdrcli.inference.generator import Floats, Generator, from_t
+from hdrcli.inference.working import (
+    BLEND_LOW,
+    blend_table,
+    clip_map,
+    lost_share,
+    working_codes,
+    working_shape,
+)
+
+STRIP_ROWS = 128
+DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
+FLOOR = 2.0**-10
+_SMALL = 1e-4
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How to reconstruct.
+
+    ``whole``: False ("highlights") keeps measured channels as they are; True ("all") takes the generator's output for them too.
+    ``peak_stops``: nothing is reconstructed brighter than this many stops above LDR white; None: the generator's peak.
+    ``strength``: 0 (linearised input) .. 1 (all of it), in stops. ``gain``: factor on everything at the end (2^ev).
+    """
+
+    whole: bool = False
+    peak_stops: float | None = None
+    strength: float = 1.0
+    gain: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """A generator's answer about one photo: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost share): ``(h, w, 3)``."""
+
+    stops: Floats
+    codes: Floats
+    share: Floats
+
+
+def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer) -> Coarse:
+    """Show the whole photo, ``(H, W, 3)`` uint8|uint16, to the generator at its working resolution."""
+    spec = generator.spec
+    shape = working_shape(codes.shape[0], codes.shape[1], spec.working_size, spec.multiple)
+    share = lost_share(codes, shape)
+    ldr = working_codes(codes, transfer, shape)
+    grids = {"ldr": ldr, "clip": clip_map(share)}
+    t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
+    y = from_t(t[0].transpose(1, 2, 0), spec.peak)
+    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(FLOOR)), ldr, share)
+
+
+def reconstruct(
+    codes: NDArray[Any], transfer: Transfer, coarse: Coarse, settings: Reconstruction, dtype: np.dtype[Any] | type = np.float32
+) -> NDArray[Any]:
+    """The photo with its light back: ``(H, W, 3)`` uint8|uint16 -> ``(H, W, 3)`` float16|float32, scene-linear, 1 = LDR white.
+
+    Raises MismatchError for codes of another type. float16 is rounded from float32 and stays finite (at most 65504).
+    """
+    if codes.dtype not in (np.uint8, np.uint16):
+        raise MismatchError(f"a photo has uint8 or uint16 codes, not {codes.dtype}")
+    dtype = np.dtype(dtype)
+    limit = np.float32(65504.0 if dtype == np.float16 else 3.4e38)
+    linear = decoding_table(transfer, int(np.iinfo(codes.dtype).max) + 1)
+    table = np.minimum(linear * np.float32(settings.gain), limit).astype(dtype)
+    out = look_up(table, codes)
+    if settings.whole:
+        response = _response_grids(coarse)
+        for first, last in _strips(codes.shape[0]):
+            measured = _apply_response(linear[codes[first:last]], response, codes.shape, first, last)
+            measured = linear[codes[first:last]] ** np.float32(1 - settings.strength) * measured ** np.float32(settings.strength)
+            out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
+    lost = _Lost.find(codes)
+    if lost is None or settings.strength == 0:
+        return out
+    grids = _highlight_grids(codes, linear, coarse, lost)
+    top = np.float32(settings.peak_stops if settings.peak_stops is not None else np.inf)
+    blend = blend_table(len(linear))
+    for first, last in lost.strips():
+        index = lost.pixels(codes, first, last)  # flat positions inside the strip
+        v = codes[first:last].reshape(-1, 3)[index]
+        stops = _lost_stops(v, linear, blend, grids, codes.shape, first, last, index)
+        a = blend[v] * np.float32(1.0)
+        base = linear[v] if not settings.whole else _unscaled(out, first, last, index, settings.gain)
+        light = np.exp2(np.minimum(stops, top))
+        if settings.strength < 1:
+            light = np.maximum(base, 1e-6) ** np.float32(1 - settings.strength) * light ** np.float32(settings.strength)
+        mixed = (1 - a) * base + a * np.maximum(base, light)
+        out[first:last].reshape(-1, 3)[index] = np.minimum(mixed * np.float32(settings.gain), limit)
+    return out
+
+
+def _unscaled(out: NDArray[Any], first: int, last: int, index: NDArray[np.intp], gain: float) -> Floats:
+    return out[first:last].reshape(-1, 3)[index].astype(np.float32) / np.float32(gain)
+
+
+def confidence(codes: NDArray[Any]) -> Floats:
+    """Per pixel the largest blend weight of its channels: ``(H, W) float32``, 0 = measured, 1 = reconstructed."""
+    blend = blend_table(int(np.iinfo(codes.dtype).max) + 1)
+    return np.asarray(blend[np.maximum(np.maximum(codes[..., 0], codes[..., 1]), codes[..., 2])])
+
+
+def look_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+    """``table[codes]``, contiguous; 8-bit codes into 16- or 32-bit entries through OpenCV, several times faster."""
+    if codes.dtype != np.uint8:
+        return table[codes]
+    import cv2
+
+    carrier = {2: np.uint16, 4: np.float32}[table.dtype.itemsize]
+    return np.asarray(cv2.LUT(np.ascontiguousarray(codes), table.view(carrier))).view(table.dtype).reshape(codes.shape)
+
+
+def _strips(rows: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, rows, STRIP_ROWS):
+        yield first, min(first + STRIP_ROWS, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Lost:
+    """Which strips of a photo hold lost pixels, and from which code on a channel counts as lost."""
+
+    rows: int
+    threshold: int
+    busy: tuple[bool, ...]
+
+    @classmethod
+    def find(cls, codes: NDArray[Any]) -> _Lost | None:
+        # the first code with a blend weight above 0
+        threshold = math.floor(BLEND_LOW * float(np.iinfo(codes.dtype).max)) + 1
+        busy = tuple(bool(codes[first:last].max() >= threshold) for first, last in _strips(codes.shape[0]))
+        return cls(codes.shape[0], threshold, busy) if any(busy) else None
+
+    def strips(self) -> Iterator[tuple[int, int]]:
+        return (strip for strip, busy in zip(_strips(self.rows), self.busy, strict=True) if busy)
+
+    def pixels(self, codes: NDArray[Any], first: int, last: int) -> NDArray[np.intp]:
+        strip = codes[first:last]
+        any_lost = np.maximum(np.maximum(strip[..., 0], strip[..., 1]), strip[..., 2]) >= self.threshold
+        return np.flatnonzero(any_lost)
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """A weighted coarse grid: ``weighted`` = weight * value and ``weight``, both ``(h, w, c)``; value = ratio after interpolation."""
+
+    weighted: Floats
+    weight: Floats
+
+
+def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: _Lost) -> tuple[_Grid, _Grid]:
+    """Grids of (1) the generator's stops, weighted by lost share, (2) mean log2 of lost pixels, weighted by their number."""
+    height, width = coarse.stops.shape[:2]
+    rows, columns = codes.shape[:2]
+    log_linear = np.log2(linear + np.float32(FLOOR))
+    count = np.zeros(height * width)
+    total = np.zeros((3, height * width))
+    for first, last in lost.strips():
+        index = lost.pixels(codes, first, last)
+        y, x = np.divmod(index, columns)
+        cell = (y + first) * height // rows * width + x * width // columns
+        v = codes[first:last].reshape(-1, 3)[index]
+        count += np.bincount(cell, minlength=height * width)
+        for c in range(3):
+            total[c] += np.bincount(cell, log_linear[v[:, c]], minlength=height * width)
+    per_cell = rows * columns / (height * width)
+    weight = (count / per_cell).reshape(height, width, 1).astype(np.float32)
+    sums = (total / per_cell).T.reshape(height, width, 3).astype(np.float32)
+    # a channel that survives everywhere in a cell still needs a say for its neighbours' interpolation: add a trace
+    share = coarse.share + np.float32(_SMALL)
+    upsampled = [_smooth(g, codes.shape) for g in (coarse.stops * share, share, sums, weight)]
+    return _Grid(upsampled[0], upsampled[1]), _Grid(upsampled[2], upsampled[3])
+
+
+def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
+    """Refine a coarse grid up to fourfold and round its kinks, so that linear interpolation from there shows no facets."""
+    import cv2
+
+    height, width = grid.shape[:2]
+    factor = min(4, shape[0] // height, shape[1] // width)
+    if factor < 2:
+        return grid
+    fine = cv2.resize(grid, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
+    blurred = cv2.GaussianBlur(fine, (0, 0), factor / 2, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred).reshape(height * factor, width * factor, -1)
+
+
+def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Floats:
+    """Rows first..last of the grid interpolated linearly to the photo's size: ``(last - first, W, c)``."""
+    import cv2
+
+    height = grid.shape[0]
+    position = np.clip((np.arange(first, last) + 0.5) * height / shape[0] - 0.5, 0, height - 1)
+    low = np.minimum(position.astype(np.int64), max(height - 2, 0))
+    high = np.minimum(low + 1, height - 1)
+    t = (position - low).astype(np.float32)[:, None, None]
+    rows = grid[low] * (1 - t) + grid[high] * t
+    wide = cv2.resize(rows, (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(wide).reshape(last - first, shape[1], -1)
+
+
+def _lost_stops(
+    v: NDArray[Any],
+    linear: Floats,
+    blend: Floats,
+    grids: tuple[_Grid, _Grid],
+    shape: tuple[int, ...],
+    first: int,
+    last: int,
+    index: NDArray[np.intp],
+) -> Floats:
+    """log2 radiance of lost pixels, ``(n, 3)``: interpolated generator output plus the texture of surviving channels."""
+    said, seen = (
+        _rows_at(g.weighted, shape, first, last).reshape(-1, 3)[index]
+        / np.maximum(_rows_at(g.weight, shape, first, last).reshape(-1, g.weight.shape[2])[index], 1e-9)
+        for g in grids
+    )
+    light = linear[v]
+    detail = np.log2(light + np.float32(FLOOR)) - seen
+    # brighter survivors are less noisy; what is itself about to clip has no say
+    weight = (1 - blend[v]) * light
+    lent = (weight * detail).sum(axis=1) / (weight.sum(axis=1) + np.float32(0.05))
+    lent = DETAIL_LIMIT * np.tanh(lent / DETAIL_LIMIT)
+    return np.asarray(said + lent[:, None], dtype=np.float32)
+
+
+def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
+    """Local linear models, in stops, of what the generator did to measured channels: change = slope * input + offset.
+
+    A fast guided filter (He & Sun 2015, "Fast guided filter") whose guide is the input itself, weighted by the measured share:
+    edges of the input stay edges of the output at full resolution.
+    """
+    import cv2
+
+    x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(FLOOR))
+    change = coarse.stops - x
+    weight = np.maximum(1 - coarse.share * 4, np.float32(1e-3))
+    size = 2 * (max(coarse.stops.shape[:2]) // 12) + 1
+
+    def mean(values: Floats) -> Floats:
+        return np.asarray(cv2.blur(values, (size, size), borderType=cv2.BORDER_REFLECT))
+
+    total = mean(weight)
+    mean_x, mean_c = mean(weight * x) / total, mean(weight * change) / total
+    covariance = mean(weight * x * change) / total - mean_x * mean_c
+    variance = mean(weight * x * x) / total - mean_x**2
+    slope = covariance / (variance + np.float32(0.25))
+    offset = mean_c - slope * mean_x
+    return mean(slope), mean(offset)
+
+
+def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple[int, ...], first: int, last: int) -> Floats:
+    slope, offset = (_rows_at(grid, shape, first, last) for grid in response)
+    x = np.log2(light + np.float32(FLOOR))
+    return np.maximum(np.exp2(x + slope * x + offset) - np.float32(FLOOR), 0)
+
+
+__all__ = ["Coarse", "Reconstruction", "ask", "confidence", "look_up", "reconstruct"]

@@ -1,0 +1,121 @@
+"""Generators in PyTorch: from a run folder, a .safetensors file or a .pt read with weights_only. Imported only when asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdrcli import registry
+from hdrcli.errors import MissingExtra, MissingModel, ModelError, UsageError
+from hdrcli.inference.generator import Floats, GeneratorSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = "g_y.safetensors"
+METADATA_KEY = "hdrcli"
+
+
+class TorchGenerator:
+    """A G_Y in PyTorch."""
+
+    def __init__(self, spec: GeneratorSpec, network: nn.Module, device: str) -> None:
+        import torch
+
+        self.spec = spec
+        self._device = torch.device(device)
+        self._network = network.to(self._device).eval()
+        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "CPU"
+        self.ran_on = f"PyTorch {torch.__version__}, {name}"
+
+    def __call__(self, inputs: Mapping[str, Floats]) -> Floats:
+        """See :class:`hdrcli.inference.generator.Generator`."""
+        import torch
+
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(inputs[name]).to(self._device) for name in self.spec.inputs]
+            result: Floats = self._network(*tensors).float().cpu().numpy()
+        return result
+
+
+def is_weights(path: Path) -> bool:
+    """Does this path look like something :func:`load` takes?"""
+    return path.suffix in (".safetensors", ".pt") or (path / WEIGHTS).is_file() or (path / "checkpoint.pt").is_file()
+
+
+def load(path: Path, device: str = "auto") -> TorchGenerator:
+    """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors`` or ``.pt`` file.
+
+    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, UsageError for a device that
+    is not there.
+    """
+    try:
+        import torch
+        from safetensors import SafetensorError
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "train", purpose="the torch backend") from None
+
+    source = path
+    if path.is_dir():
+        source = next((p for p in (path / "checkpoint.pt", path / WEIGHTS) if p.is_file()), path)
+    if not source.is_file():
+        raise MissingModel("holds no weights for the torch backend", where=path, remedy="name a run folder, .safetensors or .pt")
+    try:
+        description, weights = _read_safetensors(source) if source.suffix == ".safetensors" else _read_checkpoint(source)
+        spec, network = _build(description, source)
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, OSError) as error:
+        raise ModelError("holds no generator of hdrcli", where=source, remedy="name a file that hdrcli train or export made") from error
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":  # what weights_only refuses; pickle's class, without importing pickle
+            raise
+        raise ModelError("holds more than weights; refused", where=source, remedy="use .safetensors") from error
+    return TorchGenerator(spec, network, _device(device, torch.cuda.is_available()))
+
+
+def _device(device: str, cuda: bool) -> str:
+    if device == "auto":
+        return "cuda" if cuda else "cpu"
+    if device.startswith("cuda") and not cuda:
+        raise UsageError("torch sees no CUDA device", where=f"--device {device}", remedy="use --device cpu")
+    return device
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})[METADATA_KEY])
+        return description, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import torch
+
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    prefix = "g_y."
+    averaged = {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
+    return state["generator"], averaged
+
+
+def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.Module]:
+    module = registry.load("hdrcli.networks", str(description["architecture"]))
+    known = {f.name for f in fields(module.Config)}
+    options = dict(description["network"])
+    if not set(options) <= known:
+        raise ModelError(f"has unknown options: {', '.join(sorted(set(options) - known))}", where=path)
+    spec = GeneratorSpec(
+        name=path.parent.name if path.stem in ("checkpoint", "g_y") else path.stem,
+        version=str(description["version"]),
+        inputs=tuple(description["inputs"]),
+        working_size=int(description["working_size"]),
+        multiple=int(description["multiple"]),
+        peak=float(description["peak"]),
+        origin=path,
+        architecture=str(description["architecture"]),
+        network=options,
+    )
+    return spec, module.build(module.Config(**options))

@@ -1,0 +1,1 @@
+"""Metrics, one file each: functions on arrays. Import them from their modules."""

@@ -1,0 +1,66 @@
+"""Reinhard, Stark, Shirley, Ferwerda 2002, "Photographic tone reproduction for digital images": the global operator.
+
+L = key / L_avg * L_w (eq. 2, L_avg the log-average of eq. 1), L_d = L (1 + L / white^2) / (1 + L) (eq. 4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUMMARY = "photographic operator, global (Reinhard et al. 2002)"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """``key``: what the log-average becomes. ``white``: smallest scaled luminance shown as white, in stops above the key.
+
+    ``exposure``: "auto" scales by the log-average (the paper); "keep" takes 1.0 as it is, so that pictures can be compared.
+    """
+
+    key: float = 0.18
+    white: float = 6.5
+    exposure: str = "auto"
+
+
+@dataclass(frozen=True)
+class State:
+    """Factor to scaled luminance, and the scaled luminance that becomes white."""
+
+    scale: float
+    white: float
+
+
+def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
+    """Log-average luminance of the image (eq. 1)."""
+    import numpy as np
+
+    from hdrcli.color import luminance
+    from hdrcli.errors import UsageError
+
+    if parameters.exposure not in ("auto", "keep"):
+        raise UsageError(f"exposure is auto or keep, not {parameters.exposure!r}")
+    scale = 1.0
+    if parameters.exposure == "auto":
+        average = float(np.exp(np.mean(np.log(luminance(sample).astype(np.float64) + 1e-5))))
+        scale = parameters.key / average
+    return State(scale, parameters.key * 2.0**parameters.white)
+
+
+def apply(light: NDArray[Any], state: State) -> NDArray[Any]:
+    """Luminance through eq. 4, RGB ratios kept; what leaves the gamut is drawn towards white of equal luminance."""
+    import numpy as np
+
+    from hdrcli.color import luminance
+
+    scaled = light * np.float32(state.scale)
+    y = luminance(scaled)[..., None]
+    display = np.minimum(y * (1 + y / np.float32(state.white**2)) / (1 + y), 1)
+    rgb = scaled * (display / np.maximum(y, np.float32(1e-9)))
+    # desaturate instead of clipping channels, which would shift the hue
+    top = np.maximum(np.maximum(rgb[..., :1], rgb[..., 1:2]), rgb[..., 2:])
+    mix = np.clip((1 - display) / np.maximum(top - display, np.float32(1e-6)), 0, 1)
+    return np.asarray(np.where(top > 1, display + mix * (rgb - display), rgb))

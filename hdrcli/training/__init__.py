@@ -1,0 +1,1 @@
+"""Training: scenes, virtual photos, objectives, the loop, checkpoints, export."""

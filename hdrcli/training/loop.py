@@ -1,0 +1,217 @@
+"""The training loop: time, data, devices, averages, checkpoints. What is trained is the objective's business."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from hdrcli.errors import TrainingError, UsageError
+from hdrcli.training import checkpoint
+from hdrcli.training.datasets import SampleStream, Scene, collate
+from hdrcli.training.objectives import Objective
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, how fast, where.
+
+    ``max_steps`` and ``minutes``: the run ends at whichever comes first, and the learning rate falls along a half cosine to
+    there; at least one is given. ``minutes`` counts over resumed runs. ``precision``: "bf16-mixed" or "32-true".
+    ``ema``: decay of the averaged weights that are exported. ``workers``: processes that make samples.
+    """
+
+    max_steps: int | None = None
+    minutes: float | None = None
+    seed: int = 1
+    device: str = "auto"
+    precision: str = "bf16-mixed"
+    ema: float = 0.999
+    warmup_steps: int = 200
+    workers: int = 1
+    checkpoint_seconds: float = 120.0
+    log_steps: int = 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells its observer every ``log_steps``: losses are means since the last report."""
+
+    step: int
+    fraction: float
+    elapsed: float
+    steps_per_second: float
+    losses: dict[str, float]
+
+
+def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
+    """Linear warm-up, then a half cosine to 1 % at ``fraction`` 1."""
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
+
+
+def train(
+    objective: Objective,
+    scenes: tuple[Scene, ...],
+    config: LoopConfig,
+    folder: Path,
+    *,
+    resume: bool = False,
+    observe: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Train the objective, keeping ``checkpoint.pt``, ``run.json`` and TensorBoard logs in ``folder``.
+
+    With ``resume`` an existing checkpoint of the same objective is continued. Returns the last checkpoint's state. Raises
+    TrainingError if the folder holds another run, or if the loss stops being finite.
+    """
+    from lightning.fabric import Fabric
+
+    if config.max_steps is None and config.minutes is None:
+        raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
+    folder.mkdir(parents=True, exist_ok=True)
+    old = _existing(folder, objective, resume=resume)
+    torch.manual_seed(config.seed)
+    fabric = Fabric(accelerator=_accelerator(config.device), devices=1, precision=config.precision)  # type: ignore[arg-type]
+    networks = objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(networks).requires_grad_(False)
+    optimizers = objective.optimizers()
+    base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
+    step, elapsed_before = 0, 0.0
+    if old is not None:
+        networks.load_state_dict(old["networks"])
+        averaged.load_state_dict(old["ema"])
+        for name, optimizer in optimizers.items():
+            if name in old["optimizers"]:
+                optimizer.load_state_dict(old["optimizers"][name])
+        step, elapsed_before = old["step"], old["elapsed"]
+    else:
+        record = {"objective": objective.describe(), "loop": asdict(config), "scenes": [s.name for s in scenes]}
+        (folder / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    batches = _batches(objective, scenes, config, start=step, fabric=fabric)
+    logger = _tensorboard(folder)
+    started = reported = saved = time.monotonic()
+    sums: dict[str, torch.Tensor] = {}
+    since = 0
+
+    def state() -> dict[str, Any]:
+        return {
+            "description": objective.describe(),
+            "generator": objective.export(averaged).description(),
+            "networks": networks.state_dict(),
+            "ema": averaged.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in optimizers.items()},
+            "step": step,
+            "elapsed": elapsed_before + time.monotonic() - started,
+            "seed": config.seed,
+            "scenes": [s.name for s in scenes],
+            "device": str(fabric.device),
+            "torch": torch.__version__,
+        }
+
+    try:
+        while True:
+            elapsed = elapsed_before + time.monotonic() - started
+            fraction = max(
+                step / config.max_steps if config.max_steps else 0.0, elapsed / (60 * config.minutes) if config.minutes else 0.0
+            )
+            if fraction >= 1:
+                break
+            for name, optimizer in optimizers.items():
+                for group, rate in zip(optimizer.param_groups, base_rates[name], strict=True):
+                    group["lr"] = rate * learning_rate_factor(step, fraction, config.warmup_steps)
+            losses = objective.step(next(batches), optimizers, fabric)
+            step += 1
+            since += 1
+            for name, value in losses.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value
+            _average(averaged, networks, min(config.ema, (1 + step) / (10 + step)))
+            if step % config.log_steps == 0:
+                now = time.monotonic()
+                means = {name: float(value) / since for name, value in sums.items()}
+                bad = [name for name, value in means.items() if not math.isfinite(value)]
+                if bad:
+                    raise TrainingError(f"{bad[0]} is no longer finite at step {step}", where=folder, remedy="resume with a lower rate")
+                logger(means, step)
+                observe(Progress(step, fraction, elapsed, since / (now - reported), means))
+                sums, since, reported = {}, 0, now
+            if time.monotonic() - saved > config.checkpoint_seconds:
+                checkpoint.save(state(), folder)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        checkpoint.save(state(), folder)
+        raise
+    final = state()
+    checkpoint.save(final, folder)
+    return final
+
+
+def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, Any] | None:
+    path = folder / checkpoint.CHECKPOINT
+    if not path.exists():
+        return None
+    if not resume:
+        raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")
+    old = checkpoint.load(path)
+    if old["description"] != json.loads(json.dumps(objective.describe(), default=str)) and old["description"] != objective.describe():
+        raise TrainingError("holds a run with other options", where=folder, remedy="give the same options, or another --out")
+    return old
+
+
+def _accelerator(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no CUDA device", where=f"--device {device}", remedy="use --device cpu or auto")
+    return kind
+
+
+def _batches(
+    objective: Objective, scenes: tuple[Scene, ...], config: LoopConfig, *, start: int, fabric: Any
+) -> Iterator[dict[str, torch.Tensor]]:
+    stream = SampleStream(scenes, objective.view_size, objective.samples, seed=config.seed, start=start * objective.views_per_batch)
+    loader = DataLoader(
+        stream,
+        batch_size=objective.batch_size,
+        collate_fn=collate,
+        num_workers=config.workers,
+        prefetch_factor=4 if config.workers else None,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    for batch in loader:
+        yield {
+            key: value.to(fabric.device, memory_format=torch.channels_last, non_blocking=True) for key, value in batch.items()
+        }
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, networks: nn.Module, decay: float) -> None:
+    """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
+    mine, theirs = list(averaged.parameters()), list(networks.parameters())
+    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    for a, b in zip(averaged.buffers(), networks.buffers(), strict=True):
+        a.copy_(b)
+
+
+def _tensorboard(folder: Path) -> Callable[[dict[str, float], int], None]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+
+    def log(values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
+            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        writer.flush()  # type: ignore[no-untyped-call]
+
+    return log

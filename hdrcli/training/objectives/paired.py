@@ -1,0 +1,217 @@
+"""Paired: G_Y learns from HDR scenes and the photos that the virtual camera takes of them.
+
+The loss is on stops, log2(y + 2^-10), at working resolution:
+
+* what clipped: per photo the root mean square error over lost channel values (each cell counts by its lost share, and its
+  target is the mean of what was lost in it, so small lamps count and keep their light). A root per photo because that is
+  what is scored; the square inside because an L1 loss in stops predicts medians, and highlights come out too timid;
+* what was measured: L1. It teaches the photo's response curve, which tells where the highlights go on;
+* gradients of the whole, L1: edges stay where they are.
+
+The truth is brought to the exposure of the linearised photo (:func:`hdrcli.camera.exposure_alignment`), since no network can
+know a scene's absolute exposure, and capped at ``peak``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
+from hdrcli.color import Transfer, decoding_table
+from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
+from hdrcli.networks import feedback_unet
+from hdrcli.training.export import Export
+
+FLOOR = 2.0**-10
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of the recipe "paired"; the defaults made models/default.
+
+    ``working_size``: side of the working image. ``view_size``: side of the photos before they are reduced to it.
+    ``photos_per_view``: virtual photos taken of each view. ``steepened``: share of photos whose radiance above white is
+    raised to a power of 0.85..1.5, ``lamps``: share with rendered lamps (the scenes hold few). ``measured_weight``,
+    ``gradient_weight``: of these losses against that of what clipped.
+    """
+
+    network: feedback_unet.Config = field(
+        default_factory=lambda: feedback_unet.Config(
+            width=32, iterations=1, gates=False, norm="none", stem=4, clip_map=True, context=True
+        )
+    )
+    working_size: int = 256
+    view_size: int = 384
+    photos_per_view: int = 2
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    steepened: float = 0.4
+    lamps: float = 0.15
+    measured_weight: float = 0.5
+    gradient_weight: float = 0.25
+    camera: CameraDistribution = field(default_factory=CameraDistribution)
+
+
+def steepen(exposed: Floats, power: float) -> Floats:
+    """Radiance above white raised to a power: brighter or duller lights than the scenes hold, nothing else changed."""
+    return np.where(exposed > 1, np.maximum(exposed, 1) ** np.float32(power), exposed)
+
+
+def add_lamps(radiance: Floats, rng: np.random.Generator) -> Floats:
+    """One to six small soft disks, 4 to 11 stops above the median, warm to neutral: ``(H, W, 3) float32``."""
+    height, width = radiance.shape[:2]
+    median = float(np.median(radiance)) + 1e-6
+    out = radiance.copy()
+    for _ in range(rng.integers(1, 7)):
+        radius = float(np.exp(rng.uniform(np.log(1.0), np.log(0.04 * width))))
+        cy, cx = rng.uniform(0, height), rng.uniform(0, width)
+        reach = int(np.ceil(radius * 3))
+        y0, y1 = max(0, int(cy) - reach), min(height, int(cy) + reach + 1)
+        x0, x1 = max(0, int(cx) - reach), min(width, int(cx) + reach + 1)
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+        distance = np.hypot(y - cy, (x - cx) * rng.uniform(0.7, 1.4)) / radius
+        profile = 1 / (1 + np.exp((distance - 1) * rng.uniform(4, 14))) + 0.002 * np.exp(-distance)
+        warm = rng.uniform(0, 1)
+        color = np.array([1, 1 - 0.35 * warm, 1 - 0.75 * warm], np.float32)
+        light = median * 2 ** rng.uniform(4, 11) * profile[..., None] * color
+        out[y0:y1, x0:x1] = np.maximum(out[y0:y1, x0:x1], light.astype(np.float32))
+    return out
+
+
+def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """One virtual photo of a view and its truth, at working resolution.
+
+    ``ldr``, ``clip``: the generator's input. ``stops``: log2(y + 2^-10) of the truth; where ``lost`` (share of the cell that
+    clipped, per channel) is above 0, of what was lost. All ``(h, w, 3) float32``.
+    """
+    if rng.random() < config.lamps:
+        view = add_lamps(view, rng)
+    camera = config.camera.draw(view, rng)
+    exposed = camera.exposed(view)
+    if rng.random() < config.steepened:
+        power = rng.uniform(0.85, 1.5)
+        exposed = steepen(exposed, power)
+        view = exposed / np.maximum(camera.exposed(np.ones_like(view[:1, :1])), 1e-12)
+    codes = camera.shoot(view, rng)
+    linear = decoding_table(Transfer.SRGB, 256)[codes]
+    peak = config.network.peak
+    step = slice(None, None, 3)
+    factor = exposure_alignment(linear[step, step], exposed[step, step], codes[step, step])
+    truth = np.minimum(exposed, peak) / np.float32(factor)
+    stops = np.log2(np.clip(truth, 0, peak) + np.float32(FLOOR))
+    shape = (config.working_size, config.working_size)
+    lost = lost_share(codes, shape)
+    weight = blend_table(256)[codes]
+    mean = area_mean(stops, shape)
+    mean_lost = area_mean(stops * weight, shape) / np.maximum(lost, 1e-6)
+    return {
+        "ldr": working_codes(codes, Transfer.SRGB, shape),
+        "clip": clip_map(lost),
+        "stops": np.where(lost > 1e-4, mean_lost, mean).astype(np.float32),
+        "lost": lost,
+    }
+
+
+def highlight_loss(error: Tensor, lost: Tensor) -> Tensor:
+    """Mean over photos of the root mean square of ``error`` (stops) weighted by ``lost``; both ``(N, 3, H, W)``.
+
+    Photos that lost next to nothing count less, in proportion, instead of dividing by nothing.
+    """
+    weight = lost.sum((1, 2, 3))
+    mean_square = (error.square() * lost).sum((1, 2, 3)) / weight.clamp(min=1.0)
+    presence = (weight / 50).clamp(max=1.0)  # 50: below this a region is not scored either
+    return ((mean_square + 1e-4).sqrt() * presence).mean()
+
+
+def gradient_loss(error: Tensor) -> Tensor:
+    """Mean absolute horizontal and vertical difference of ``error`` (stops), ``(N, 3, H, W)``."""
+    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+
+
+class Paired:
+    """G_Y alone, supervised. See the module's docstring."""
+
+    name = "paired"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.batch_size = config.batch_size
+        self.views_per_batch = max(1, config.batch_size // config.photos_per_view)
+        self.networks = nn.ModuleDict({"g_y": feedback_unet.build(config.network)})
+
+    @property
+    def view_size(self) -> int:
+        """Side of the square views that :meth:`samples` takes."""
+        return self.config.view_size
+
+    def samples(self, view: Floats, rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
+        """``photos_per_view`` virtual photos of this view."""
+        return [photograph(view, self.config, rng) for _ in range(self.config.photos_per_view)]
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """AdamW on everything."""
+        parameters = self.networks.parameters()
+        config = self.config
+        return {"g_y": torch.optim.AdamW(parameters, config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay)}
+
+    def losses(self, images: list[Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The loss terms, averaged over the feedback iterations' images (T domain)."""
+        config = self.config
+        terms: dict[str, list[Tensor]] = {"highlight": [], "measured": [], "gradient": []}
+        measured = (batch["lost"] <= 0) & (batch["ldr"] > 0.02)
+        for image in images:
+            y = feedback_unet.from_t(image.float(), config.network.peak)
+            error = torch.log2(functional.relu(y) + FLOOR) - batch["stops"]
+            # negative T has no logarithm: relu alone would leave such a cell without a gradient
+            error = error + functional.relu(-image.float()) * -8.0
+            terms["highlight"].append(highlight_loss(error, batch["lost"]))
+            terms["measured"].append((error.abs() * measured).sum() / measured.sum().clamp(min=1))
+            terms["gradient"].append(gradient_loss(error))
+        return {name: torch.stack(values).mean() for name, values in terms.items()}
+
+    def step(self, batch: Mapping[str, Tensor], optimizers: Mapping[str, Any], fabric: Any) -> dict[str, Tensor]:
+        """One step; returns the loss terms."""
+        network = self.networks["g_y"]
+        with fabric.autocast():
+            images = network.iterate(batch["ldr"], batch["clip"])  # type: ignore[operator]
+        terms = self.losses(images, batch)
+        config = self.config
+        total = terms["highlight"] + config.measured_weight * terms["measured"] + config.gradient_weight * terms["gradient"]
+        optimizer = optimizers["g_y"]
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(total)
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        return {"loss": total.detach(), **{k: v.detach() for k, v in terms.items()}}
+
+    def describe(self) -> dict[str, Any]:
+        """Architecture and options as plain values."""
+        return {"architecture": "feedback_unet", "recipe": self.name, "options": asdict(self.config)}
+
+    def export(self, networks: nn.ModuleDict) -> Export:
+        """G_Y as it goes into a bundle."""
+        config = self.config
+        return Export(
+            network=networks["g_y"],
+            architecture="feedback_unet",
+            network_config=asdict(config.network),
+            file="g_y.onnx",
+            inputs=("ldr", "clip"),
+            working_size=config.working_size,
+            multiple=config.network.multiple,
+            peak=config.network.peak,
+        )
+
+
+def build(config: Config) -> Paired:
+    """The objective with fresh networks."""
+    return Paired(config)
