@@ -52,8 +52,9 @@ def read(path: str | Path) -> Image:
     """An OpenEXR file as a linear Image.
 
     Pixels are float16 where R, G and B are half and opaque, else float32. A sole Y becomes three equal channels. RGB is
-    divided by A. NaN becomes 0, infinity the largest number of the type, both with a note. Raises UnreadableInput for a
-    damaged file, UnsupportedInput for deep data, luminance-chroma and channels of other names.
+    divided by A, which goes to ``metadata.alpha`` unless all is opaque. NaN becomes 0, infinity the largest number of the
+    type, both with a note. Raises UnreadableInput for a damaged file, UnsupportedInput for deep data, luminance-chroma and
+    channels of other names.
     """
     import numpy as np
 
@@ -82,7 +83,11 @@ def read(path: str | Path) -> Image:
     alpha: NDArray[np.float32] | None = None
     if "A" in planes:
         alpha, _ = bounded(planes["A"].astype(np.float32), 1.0, 0.0)
-        pixels = _unpremultiplied(pixels, alpha)
+        if alpha.min() == 1:
+            alpha = None
+        else:
+            pixels = _unpremultiplied(pixels, alpha)
+            notes.append("has transparency; it is kept apart from the colours")
     left_out = sorted(set(planes) - {*rgb, "A"})
     if left_out:
         notes.append(f"channels left out: {', '.join(left_out)}")
@@ -103,7 +108,7 @@ def read(path: str | Path) -> Image:
 
 
 def _open(path: str | Path, *, header_only: bool) -> Any:
-    import OpenEXR  # type: ignore[import-not-found]
+    import OpenEXR
 
     try:
         with quiet_stderr(), _without_warning_prints():
@@ -114,7 +119,7 @@ def _open(path: str | Path, *, header_only: bool) -> Any:
         ) from None
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 damaged bytes surface as whatever the C++ side throws
+    except Exception as error:  # damaged bytes surface as whatever the C++ side throws
         raise UnreadableInput(f"is damaged: {_reason(error, path)}", where=path, remedy=_COPY_AGAIN) from None
 
 
@@ -214,8 +219,6 @@ def _primaries(numbers: Any) -> tuple[Primaries, tuple[str, ...]]:
 def _unpremultiplied(pixels: Pixels, alpha: NDArray[np.float32]) -> Pixels:
     import numpy as np
 
-    if alpha.min() == 1:
-        return pixels
     # where nothing covers the pixel, RGB is light that was added on top: it stays as it is
     divisor = np.where(alpha > 0, alpha, np.float32(1))[..., None]
     with np.errstate(over="ignore"):
