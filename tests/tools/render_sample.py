@@ -333,7 +333,8 @@ def _hit_box(p: Prim, o: Floats, d: Floats) -> Floats:
         lo, hi = np.minimum(a, b), np.maximum(a, b)
         near = lo if near is None else np.maximum(near, lo)
         far = hi if far is None else np.minimum(far, hi)
-    assert near is not None and far is not None
+    assert near is not None
+    assert far is not None
     return np.where((near < far) & (near > 1e-3), near, np.float32(FAR))
 
 

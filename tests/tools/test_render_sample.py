@@ -20,7 +20,8 @@ SIZE = (96, 64)
 def _load() -> ModuleType:
     """The script as a module; it lies outside any package."""
     spec = importlib.util.spec_from_file_location("render_sample", HERE / "render_sample.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
@@ -46,7 +47,8 @@ def _linear(codes: NDArray[Any]) -> NDArray[Any]:
 
 def test_rendering_twice_gives_the_same_bytes(truth: NDArray[Any]) -> None:
     again = render_sample.render(*SIZE)
-    assert again.dtype == np.float16 and again.shape == (64, 96, 3)
+    assert again.dtype == np.float16
+    assert again.shape == (64, 96, 3)
     assert again.tobytes() == truth.tobytes()
     assert render_sample.photograph(again).tobytes() == render_sample.photograph(truth).tobytes()
 
@@ -59,7 +61,8 @@ def test_tiles_leave_no_trace(truth: NDArray[Any], monkeypatch: pytest.MonkeyPat
 
 
 def test_light_spans_dark_corner_to_sun(truth: NDArray[Any]) -> None:
-    assert np.isfinite(truth).all() and truth.min() >= 0.0
+    assert np.isfinite(truth).all()
+    assert truth.min() >= 0.0
     assert 0.05 < render_sample.clipped_share(truth) < 0.16
     assert truth.max() > 2.0**8
     assert np.percentile(truth.astype(np.float64), 5) < 0.03
@@ -88,7 +91,9 @@ def test_command_line_writes_jpeg_and_exr(tmp_path: Path, capsys: pytest.Capture
     render_sample.main(["--width", "96", "--ldr", str(ldr), "--hdr", str(hdr)])
     assert "96x64" in capsys.readouterr().out
     image = cv2.imread(str(ldr))
-    assert image is not None and image.shape == (64, 96, 3)
+    assert image is not None
+    assert image.shape == (64, 96, 3)
     with openexr.File(str(hdr)) as file:
         pixels = file.channels()["RGB"].pixels
-    assert pixels.dtype == np.float16 and pixels.max() > 256.0
+    assert pixels.dtype == np.float16
+    assert pixels.max() > 256.0
