@@ -175,9 +175,12 @@ def build(transfer: Transfer, primaries: Primaries) -> bytes:
     }
     table, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
+    places: dict[bytes, int] = {}
     for signature, tag in tags.items():
-        table += struct.pack(">4sII", signature, start + len(body), len(tag))
-        body += tag + bytes(-len(tag) % 4)
+        if tag not in places:  # the three curves are one
+            places[tag] = start + len(body)
+            body += tag + bytes(-len(tag) % 4)
+        table += struct.pack(">4sII", signature, places[tag], len(tag))
     head = struct.pack(">I4sI4s4s4s", start + len(body), bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
     head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + white[8:]
     return head + bytes(128 - len(head)) + table + body

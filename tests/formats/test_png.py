@@ -1,0 +1,477 @@
+"""PNG: depths, palettes, transparency, colour chunks, profiles, orientation, damaged files."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import OpenImageIO
+import PIL.Image
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import ImageCms
+
+from hdrcli import formats
+from hdrcli.color import Primaries, Transfer, decode, encode
+from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput
+from hdrcli.formats import WriteOptions, _exif, _icc, png
+from hdrcli.image import Image, Metadata
+
+SHAPES = [(1, 1), (1, 5000), (5000, 1), (7, 9)]
+SRGB = Transfer.SRGB
+
+
+def random_pixels(shape=(6, 7), dtype=np.uint8, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (*shape, channels), dtype, endpoint=True)
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_bytes(picture, **options):
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def with_chunks(data, *chunks):
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+def read_bytes(tmp_path, data):
+    (tmp_path / "in.png").write_bytes(data)
+    return formats.read(tmp_path / "in.png")
+
+
+def tiff_with_orientation(value, order="<"):
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    entries = struct.pack(order + "HHII", 0x0100, 4, 1, 7) + struct.pack(order + "HHIHH", 0x0112, 3, 1, value, 0)
+    return head + struct.pack(order + "IH", 8, 2) + entries + bytes(4)
+
+
+def oriented(pixels, value):
+    """What a viewer must undo: the stored pixels of a picture that looks like ``pixels`` (EXIF 2.32, 4.6.4 A)."""
+    stored = {
+        1: lambda p: p,
+        2: lambda p: p[:, ::-1],
+        3: lambda p: p[::-1, ::-1],
+        4: lambda p: p[::-1],
+        5: lambda p: p.transpose(1, 0, 2),
+        6: lambda p: np.rot90(p),
+        7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda p: np.rot90(p, -1),
+    }[value](pixels)
+    return np.ascontiguousarray(stored)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_round_trip_and_witness(tmp_path, shape, dtype):
+    pixels = random_pixels(shape, dtype)
+    path = tmp_path / "größe 絵.png"
+    assert png.write(Image(pixels, SRGB), path, WriteOptions()) == ()
+    back = png.read(path)
+    assert back.pixels.dtype == dtype
+    np.testing.assert_array_equal(back.pixels, pixels)
+    assert (back.transfer, back.primaries, back.metadata.notes) == (SRGB, Primaries.BT709, ())
+    kind = OpenImageIO.UINT8 if dtype == np.uint8 else OpenImageIO.UINT16
+    np.testing.assert_array_equal(OpenImageIO.ImageBuf(str(path)).get_pixels(kind), pixels)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    arrays.arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)),
+        elements=st.integers(0, 255),
+    )
+)
+def test_any_codes_survive(tmp_path, pixels):
+    png.write(Image(pixels, SRGB), tmp_path / "a.png", WriteOptions())
+    back = png.read(tmp_path / "a.png").pixels
+    assert back.dtype == pixels.dtype
+    np.testing.assert_array_equal(back, pixels)
+
+
+def test_depths(tmp_path):
+    def written(pixels, depth):
+        remarks = png.write(Image(pixels, SRGB), tmp_path / "a.png", WriteOptions(depth=depth))
+        return png.read(tmp_path / "a.png").pixels, remarks
+
+    eight = random_pixels()
+    np.testing.assert_array_equal(written(eight, "16")[0], eight.astype(np.uint16) * 257)
+    sixteen = random_pixels(dtype=np.uint16)
+    np.testing.assert_array_equal(written(sixteen, "8")[0], np.rint(sixteen / 257))
+    codes, remarks = written(np.array([[[-1, 0.5, 2], [np.nan, np.inf, -np.inf]]], np.float32), None)
+    np.testing.assert_array_equal(codes, [[[0, 128, 255], [0, 255, 0]]])
+    assert remarks == ("1 NaN value written as 0",)
+    codes, remarks = written(np.full((2, 2, 3), 0.5, np.float16), "16")
+    assert codes.dtype == np.uint16
+    assert (codes == 32768).all()
+    codes, remarks = written(eight, "half")
+    assert codes.dtype == np.uint8
+    assert "half" in remarks[0]
+
+
+def test_linear_light_is_a_mismatch(tmp_path):
+    with pytest.raises(MismatchError):
+        png.write(Image(np.zeros((2, 2, 3), np.float32), Transfer.LINEAR), tmp_path / "a.png", WriteOptions())
+
+
+def test_what_the_format_can_not_hold_is_remarked(tmp_path):
+    options = WriteOptions(compression="zip", layers={"confidence": np.ones((6, 7), np.float32)})
+    remarks = " ".join(png.write(Image(random_pixels(), SRGB), tmp_path / "a.png", options))
+    assert "zip" in remarks
+    assert "confidence" in remarks
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "I;16", "LA", "RGBA"])
+def test_kinds_of_pixels(tmp_path, mode):
+    source = random_pixels(channels=4)
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(random_pixels(dtype=np.uint16)[..., 0])
+        rgb = np.stack([np.asarray(picture)] * 3, -1)
+    else:
+        rgba = PIL.Image.fromarray(source)
+        picture = rgba if mode == "RGBA" else rgba.convert("RGB").quantize(11) if mode == "P" else rgba.convert(mode)
+        rgb = source[..., :3] if mode == "RGBA" else np.asarray(picture.convert("L" if mode == "LA" else "RGB").convert("RGB"))
+    image = read_bytes(tmp_path, png_bytes(picture))
+    np.testing.assert_array_equal(image.pixels, rgb)
+    if mode in ("LA", "RGBA"):
+        np.testing.assert_allclose(image.metadata.alpha, source[..., 3] / 255, atol=1e-6)
+        assert "transparency" in image.metadata.notes[0]
+    else:
+        assert image.metadata.alpha is None
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "P", "I;16"])
+def test_transparent_colours(tmp_path, mode):
+    rgb = PIL.Image.fromarray(random_pixels())
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(random_pixels(dtype=np.uint16)[..., 0])
+    else:
+        picture = rgb.quantize(9) if mode == "P" else rgb if mode == "RGB" else rgb.convert(mode)
+    key = picture.getpixel((2, 1))
+    expected = np.any(np.asarray(picture).reshape(6, 7, -1) != np.asarray(key), axis=2)
+    if mode == "P":
+        options = {"transparency": bytes(0 if i == key else 255 for i in range(9))}
+    elif mode == "1":
+        options = {"transparency": key}
+        expected = np.asarray(picture.convert("L")) != key
+    else:
+        options = {"transparency": key}
+    data = png_bytes(picture, **options)
+    assert b"tRNS" in data
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.metadata.alpha, expected)
+
+
+def test_sixteen_bit_colour_key(tmp_path):
+    pixels = random_pixels(dtype=np.uint16)
+    png.write(Image(pixels, SRGB), tmp_path / "a.png", WriteOptions())
+    data = with_chunks((tmp_path / "a.png").read_bytes(), chunk(b"tRNS", pixels[1, 2].astype(">u2").tobytes()))
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert np.argwhere(image.metadata.alpha == 0).tolist() == [[1, 2]]
+
+
+def test_opaque_alpha_says_nothing(tmp_path):
+    source = random_pixels(channels=4)
+    source[..., 3] = 255
+    image = read_bytes(tmp_path, png_bytes(PIL.Image.fromarray(source)))
+    assert image.metadata.alpha is None
+    assert image.metadata.notes == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_alpha_goes_along(tmp_path, dtype):
+    alpha = np.linspace(0, 1, 42, dtype=np.float32).reshape(6, 7)
+    pixels = random_pixels(dtype=dtype)
+    png.write(Image(pixels, SRGB, metadata=Metadata(alpha=alpha)), tmp_path / "a.png", WriteOptions())
+    back = png.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(back.pixels, pixels)
+    np.testing.assert_allclose(back.metadata.alpha, alpha, atol=0.5 / np.iinfo(dtype).max + 1e-6)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("value", range(1, 9))
+def test_exif_orientation(tmp_path, value, order):
+    pixels = random_pixels(channels=4)
+    exif = tiff_with_orientation(value, order)
+    data = with_chunks(png_bytes(PIL.Image.fromarray(oriented(pixels, value))), chunk(b"eXIf", exif))
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.pixels, pixels[..., :3])
+    np.testing.assert_allclose(image.metadata.alpha, pixels[..., 3] / 255, atol=1e-6)
+    assert image.metadata.exif == tiff_with_orientation(1, order)
+    png.write(image, tmp_path / "b.png", WriteOptions())
+    again = png.read(tmp_path / "b.png")
+    np.testing.assert_array_equal(again.pixels, image.pixels)
+    assert again.metadata.exif == image.metadata.exif
+
+
+@given(st.binary(max_size=80))
+@settings(max_examples=50, deadline=None)
+def test_broken_exif_turns_nothing(garbage):
+    for head in (b"II*\0", b"MM\0*", b""):
+        assert 1 <= _exif.orientation(head + garbage) <= 8
+        assert len(_exif.upright(head + garbage)) == len(head + garbage)
+
+
+KNOWN = [
+    (SRGB, Primaries.BT709),
+    (SRGB, Primaries.DISPLAY_P3),
+    (Transfer.GAMMA22, Primaries.ADOBE_RGB),
+    (Transfer.GAMMA18, Primaries.PROPHOTO),
+    (Transfer.LINEAR, Primaries.BT709),
+    (SRGB, Primaries.BT2020),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("transfer", "primaries"), KNOWN)
+def test_known_profiles_leave_the_codes_alone(tmp_path, dtype, transfer, primaries):
+    profile = _icc.build(transfer, primaries)
+    pixels = random_pixels(dtype=dtype)
+    png.write(Image(pixels, SRGB), tmp_path / "a.png", WriteOptions())
+    plain = (tmp_path / "a.png").read_bytes().replace(chunk(b"sRGB", b"\0"), b"")
+    image = read_bytes(tmp_path, with_chunks(plain, chunk(b"iCCP", b"x\0\0" + zlib.compress(profile))))
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert (image.transfer, image.primaries, image.metadata.icc) == (transfer, primaries, profile)
+    assert image.metadata.notes == ()
+    if transfer is not Transfer.LINEAR:
+        png.write(image, tmp_path / "b.png", WriteOptions())
+        again = png.read(tmp_path / "b.png")
+        assert (again.transfer, again.primaries) == (transfer, primaries)
+        png.write(Image(pixels, transfer, primaries), tmp_path / "c.png", WriteOptions())
+        again = png.read(tmp_path / "c.png")
+        assert (again.transfer, again.primaries) == (transfer, primaries)
+
+
+@pytest.mark.parametrize(("transfer", "primaries"), KNOWN)
+def test_our_profiles_mean_the_same_to_littlecms(transfer, primaries):
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(_icc.build(transfer, primaries)))
+    assert primaries.label in ImageCms.getProfileDescription(profile)
+    pixels = random_pixels((16, 16))
+    same = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    ours = _icc.to_srgb(pixels, _icc.build(transfer, primaries), "RGB")
+    theirs = np.asarray(ImageCms.applyTransform(PIL.Image.fromarray(pixels), same))
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+    grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    seen = _icc.to_srgb(grey, _icc.build(transfer, primaries), "RGB")
+    expected = 255 * encode(decode(np.arange(256) / 255, transfer), SRGB)
+    np.testing.assert_allclose(seen[0], np.repeat(expected[:, None], 3, axis=1), atol=1.5)
+
+
+def test_littlecms_srgb_is_known(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = read_bytes(tmp_path, png_bytes(PIL.Image.fromarray(random_pixels()), icc_profile=profile))
+    assert (image.transfer, image.primaries, image.metadata.notes) == (SRGB, Primaries.BT709, ())
+
+
+def with_curve(icc, tag):
+    """The profile with its tone curves replaced by one of the same length or shorter."""
+    start = icc.index(b"curv")
+    size = struct.unpack_from(">I", icc, 128 + 4 + 12 * 6 + 8)[0]
+    return icc[:start] + tag.ljust(size, b"\0") + icc[start + size :]
+
+
+def parametric(kind, *numbers):
+    return (
+        b"para"
+        + bytes(4)
+        + struct.pack(">HH", kind, 0)
+        + struct.pack(f">{len(numbers)}i", *(round(65536 * n) for n in numbers))
+    )
+
+
+@pytest.mark.parametrize(
+    ("curve", "transfer"),
+    [
+        (parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045), SRGB),
+        (parametric(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0, 0), SRGB),
+        (parametric(0, 2.2), Transfer.GAMMA22),
+        (parametric(0, 1.0), Transfer.LINEAR),
+        (parametric(1, 2.2, 1.0, 0.0), Transfer.GAMMA22),
+        (parametric(0, 2.6), None),
+        (b"curv" + bytes(4) + struct.pack(">IH", 1, 0x01CD), Transfer.GAMMA18),
+    ],
+)
+def test_curves(curve, transfer):
+    profile = _icc.parse(with_curve(_icc.build(SRGB, Primaries.DISPLAY_P3), curve))
+    assert profile.transfer is transfer
+    assert profile.primaries is (None if transfer is None else Primaries.DISPLAY_P3)
+
+
+def odd_profile():
+    return with_curve(_icc.build(SRGB, Primaries.ADOBE_RGB), b"curv" + bytes(4) + struct.pack(">IH", 1, 0x0300))
+
+
+def test_other_profiles(tmp_path):
+    pixels = random_pixels()
+    image = read_bytes(tmp_path, png_bytes(PIL.Image.fromarray(pixels), icc_profile=odd_profile()))
+    assert (image.transfer, image.primaries) == (SRGB, Primaries.BT709)
+    assert "converted from its ICC profile 'hdrcli Adobe RGB srgb'" in image.metadata.notes[0]
+    assert np.abs(image.pixels.astype(int) - pixels).max() > 5
+    png.write(image, tmp_path / "b.png", WriteOptions())  # the old profile does not say what the pixels are now
+    assert png.read(tmp_path / "b.png").metadata.icc is None
+    png.write(Image(random_pixels(dtype=np.uint16), SRGB), tmp_path / "a.png", WriteOptions())
+    plain = (tmp_path / "a.png").read_bytes().replace(chunk(b"sRGB", b"\0"), b"")
+    with pytest.raises(UnsupportedInput, match="Adobe RGB srgb"):
+        read_bytes(tmp_path, with_chunks(plain, chunk(b"iCCP", b"x\0\0" + zlib.compress(odd_profile()))))
+
+
+def grey_profile(curve):
+    tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"grey\0" + bytes(78), b"kTRC": curve}
+    tags[b"wtpt"] = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 132 + 12 * len(tags)
+    for name, tag in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(tag))
+        body += tag + bytes(-len(tag) % 4)
+    head = bytearray(_icc.build(SRGB, Primaries.BT709)[:128])
+    head[:4] = struct.pack(">I", start + len(body))
+    head[16:20] = b"GRAY"
+    return bytes(head) + table + body
+
+
+@pytest.mark.parametrize(("gamma", "transfer"), [(2.2, Transfer.GAMMA22), (1.0, Transfer.LINEAR), (3.0, None)])
+def test_grey_profiles(tmp_path, gamma, transfer):
+    profile = grey_profile(b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)))
+    picture = PIL.Image.fromarray(random_pixels()[..., 0])
+    image = read_bytes(tmp_path, png_bytes(picture, icc_profile=profile))
+    assert image.transfer is (transfer or SRGB)
+    if transfer is None:
+        codes = np.asarray(picture) / 255
+        expected = 255 * encode(codes**gamma, SRGB)
+        np.testing.assert_allclose(image.pixels[..., 0], expected, atol=2)
+        assert "converted" in image.metadata.notes[0]
+    else:
+        np.testing.assert_array_equal(image.pixels[..., 0], np.asarray(picture))
+    colour = read_bytes(tmp_path, png_bytes(PIL.Image.fromarray(random_pixels()), icc_profile=profile))
+    assert colour.transfer is SRGB
+    assert "for GRAY" in colour.metadata.notes[0]
+
+
+@pytest.mark.parametrize(
+    "body", [b"x\0\0garbage", b"x\0\0" + zlib.compress(b"short"), b"x\0\0" + zlib.compress(bytes(1 << 25))]
+)
+def test_damaged_profiles_are_noted(tmp_path, body):
+    image = read_bytes(tmp_path, with_chunks(png_bytes(PIL.Image.fromarray(random_pixels())), chunk(b"iCCP", body)))
+    assert "damaged" in image.metadata.notes[0]
+    assert image.transfer is SRGB
+
+
+@given(st.integers(0, 5000), st.binary(min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_spoiled_profiles_never_raise_anything_else(position, garbage):
+    icc = _icc.build(SRGB, Primaries.DISPLAY_P3)
+    position %= len(icc)
+    try:
+        _icc.parse(icc[:position] + garbage + icc[position + len(garbage) :])
+        _icc.parse(icc[:position])
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("code", "transfer", "primaries"),
+    [
+        ((9, 16, 0, 1), Transfer.PQ, Primaries.BT2020),
+        ((9, 18, 0, 1), Transfer.HLG, Primaries.BT2020),
+        ((1, 13, 0, 1), SRGB, Primaries.BT709),
+        ((12, 13, 0, 1), SRGB, Primaries.DISPLAY_P3),
+        ((2, 13, 0, 1), None, None),
+        ((9, 14, 0, 1), None, None),
+        ((9, 16, 0, 0), None, None),
+        ((9, 16, 9, 1), None, None),
+    ],
+)
+def test_cicp(tmp_path, code, transfer, primaries):
+    pixels = random_pixels(dtype=np.uint16)
+    png.write(Image(pixels, SRGB), tmp_path / "a.png", WriteOptions())
+    data = with_chunks((tmp_path / "a.png").read_bytes(), chunk(b"cICP", bytes(code)))
+    if transfer is None:
+        with pytest.raises(UnsupportedInput, match="cICP"):
+            read_bytes(tmp_path, data)
+        return
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert (image.transfer, image.primaries) == (transfer, primaries)
+    png.write(image, tmp_path / "b.png", WriteOptions())
+    again = png.read(tmp_path / "b.png")
+    assert (again.transfer, again.primaries) == (transfer, primaries)
+    if transfer in (Transfer.PQ, Transfer.HLG):
+        assert list(OpenImageIO.ImageBuf(str(tmp_path / "b.png")).spec().getattribute("CICP")) == list(code)
+
+
+def test_pq_without_a_name_for_its_primaries(tmp_path):
+    with pytest.raises(MismatchError):
+        png.write(Image(random_pixels(), Transfer.PQ, Primaries.PROPHOTO), tmp_path / "a.png", WriteOptions())
+
+
+def test_gamma_and_chromaticities(tmp_path):
+    data = png_bytes(PIL.Image.fromarray(random_pixels()))
+    same = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+    other = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+    fine = with_chunks(data, chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"cHRM", same))
+    assert read_bytes(tmp_path, fine).metadata.notes == ()
+    odd = with_chunks(data, chunk(b"gAMA", struct.pack(">I", 100000)), chunk(b"cHRM", other))
+    assert len(read_bytes(tmp_path, odd).metadata.notes) == 2
+    named = with_chunks(odd, chunk(b"sRGB", b"\0"))
+    assert read_bytes(tmp_path, named).metadata.notes == ()
+
+
+def test_gamma_chunk_does_not_change_the_codes(tmp_path):
+    pixels = random_pixels()
+    data = with_chunks(png_bytes(PIL.Image.fromarray(pixels)), chunk(b"gAMA", struct.pack(">I", 100000)))
+    np.testing.assert_array_equal(read_bytes(tmp_path, data).pixels, pixels)
+
+
+def test_interlaced_file_of_the_witness(tmp_path):
+    pixels = random_pixels((13, 17), np.uint16)
+    spec = OpenImageIO.ImageSpec(17, 13, 3, OpenImageIO.UINT16)
+    spec.attribute("png:interlace", 1)
+    out = OpenImageIO.ImageOutput.create("a.png")
+    assert out.open(str(tmp_path / "a.png"), spec)
+    out.write_image(pixels)
+    out.close()
+    np.testing.assert_array_equal(formats.read(tmp_path / "a.png").pixels, pixels)
+
+
+def test_animation_is_noted(tmp_path):
+    pictures = [PIL.Image.fromarray(random_pixels(seed=i)) for i in range(2)]
+    image = read_bytes(tmp_path, png_bytes(pictures[0], save_all=True, append_images=pictures[1:]))
+    np.testing.assert_array_equal(image.pixels, np.asarray(pictures[0]))
+    assert "animation" in image.metadata.notes[0]
+
+
+def test_damaged_files(tmp_path, capfd):
+    data = png_bytes(PIL.Image.fromarray(random_pixels((40, 50))))
+    body = data.index(b"IDAT") + 4
+    wrong_checksum = data[: body + 50] + b"\0\1\2" + data[body + 53 :]
+    size = struct.unpack(">I", data[body - 8 : body - 4])[0]
+    pixels = zlib.decompress(data[body : body + size])
+    short = data[: body - 8] + chunk(b"IDAT", zlib.compress(pixels[: len(pixels) // 2])) + chunk(b"IEND", b"")
+    noise = data[: body - 8] + chunk(b"IDAT", b"garbage") + chunk(b"IEND", b"")
+    empty = data[: body - 8] + chunk(b"IEND", b"")
+    for bad in (data[:8], data[:20], data[: len(data) // 2], data[:-12], data[:-1], wrong_checksum, short, noise, empty):
+        with pytest.raises(UnreadableInput) as raised:
+            read_bytes(tmp_path, bad)
+        assert "in.png" in str(raised.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_headers_that_make_no_sense(tmp_path):
+    data = png_bytes(PIL.Image.fromarray(random_pixels()))
+    for width, height, error in ((99_999, 99_999, UnsupportedInput), (0, 5, UnreadableInput), (2_000_000, 1, UnsupportedInput)):
+        head = chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29])
+        with pytest.raises(error):
+            read_bytes(tmp_path, data[:8] + head + data[33:])
+
+
+def test_mislabelled(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(png_bytes(PIL.Image.fromarray(random_pixels())))
+    assert formats.read(tmp_path / "a.jpg").metadata.notes == ("is named .jpg but holds png; read as png",)
