@@ -244,6 +244,7 @@ SCORING = CameraDistribution(
     p_measured=1.0,
     percentiles=(10.0, 90.0),
     blends=(1.0, 1.0),
+    shares=(0.01, 0.2),
     p_unclipped=0.0,
     white_balance_stops=0.0,
     jpeg_qualities=(75, 97),

@@ -31,7 +31,9 @@ HDR = True
 
 LARGEST = {"half": 65504.0, "float": 3.4028234663852886e38}
 COMPRESSIONS = ("none", "zip", "piz", "dwaa", "dwab")
-_MAX_PIXELS_PER_BYTE = 100_000  # a constant picture in DWAB stays far below
+# What a constant picture of one half channel comes to is half of this at most.
+_MAX_PIXELS_PER_BYTE = {"DWAA": 15_000, "DWAB": 15_000, "HTJ2K32": 60_000, "HTJ2K256": 60_000, "ZSTD": 15_000}
+_MAX_PIXELS_PER_BYTE_OF_OTHERS = 1000
 _COPY_AGAIN = "copy it again from where it came"
 
 # Attributes with a meaning and type of their own: text entries may not take their names.
@@ -152,7 +154,10 @@ def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
     found: list[str] = []
     for part in range(count):
         header = file.header(part)
-        channels = {c.name: c for c in header["channels"]}
+        try:
+            channels = {c.name: c for c in header["channels"]}
+        except UnicodeDecodeError:
+            raise UnreadableInput("is damaged: a channel's name is no text", where=path, remedy=_COPY_AGAIN) from None
         found += [name for name in channels if name not in found]
         used = _colour(set(channels))
         if not used:
@@ -187,7 +192,9 @@ def _check_size(path: str | Path, headers: list[Mapping[str, Any]]) -> None:
         listed = ", ".join(f"{width} x {height}" for width, height in sizes[:4])
         remedy = f"the limit is {MAX_PIXELS // 10**6} megapixels"
         raise UnsupportedInput(f"is too large: {listed} pixels", where=path, remedy=remedy)
-    if pixels > _MAX_PIXELS_PER_BYTE * Path(path).stat().st_size:
+    names = [header["compression"].name.removesuffix("_COMPRESSION") for header in headers]
+    per_byte = max(_MAX_PIXELS_PER_BYTE.get(name, _MAX_PIXELS_PER_BYTE_OF_OTHERS) for name in names)
+    if pixels > per_byte * Path(path).stat().st_size:
         raise UnreadableInput(f"is damaged: {pixels} pixels can't stand in so short a file", where=path, remedy=_COPY_AGAIN)
 
 
@@ -197,9 +204,9 @@ def _window_notes(header: Mapping[str, Any]) -> list[str]:
     if [int(v) for xy in data for v in xy] != [int(v) for xy in display for v in xy]:
         (w, h), (dw, dh) = _size(data), _size(display)
         notes.append(f"data window ({w} x {h}) is not the display window ({dw} x {dh}); the data window is read")
-    aspect = float(header.get("pixelAspectRatio", 1.0))
-    if abs(aspect - 1) > 1e-3:
-        notes.append(f"pixel aspect ratio {aspect:g} is ignored")
+    aspect = header.get("pixelAspectRatio", 1.0)
+    if not isinstance(aspect, float) or not abs(aspect - 1) <= 1e-3:
+        notes.append(f"pixel aspect ratio {aspect} is ignored")
     return notes
 
 
@@ -208,6 +215,8 @@ def _primaries(numbers: Any) -> tuple[Primaries, tuple[str, ...]]:
 
     if numbers is None:
         return Primaries.BT709, ()
+    if not isinstance(numbers, tuple) or len(numbers) != 8:
+        return Primaries.BT709, ("chromaticities of an unknown kind; taken as Rec.709",)
     rx, ry, gx, gy, bx, by, wx, wy = (float(v) for v in numbers)
     found = find_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
     if found is not None:

@@ -94,6 +94,7 @@ class Scene:
     name: str
     radiance: Floats
     panorama: bool
+    licence: str = "not stated"
 
 
 def load_scenes(files: Sequence[SceneFile], report: Callable[[str], None] = lambda line: None) -> tuple[Scene, ...]:
@@ -115,7 +116,7 @@ def load_scenes(files: Sequence[SceneFile], report: Callable[[str], None] = lamb
             report(f"left out: {file.path}: is black")
             continue
         panorama = file.panorama or image.width == 2 * image.height
-        scenes.append(Scene(file.path.stem, radiance * np.float32(0.18 / median), panorama))
+        scenes.append(Scene(file.path.stem, radiance * np.float32(0.18 / median), panorama, file.licence))
     if len(scenes) * 2 < len(files) or not scenes:
         raise DataError(f"only {len(scenes)} of {len(files)} HDR files can be used", remedy="see the lines above")
     return tuple(scenes)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdrcli.errors import MissingExtra, ModelError
+from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput
 
 PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T
 OPSET = 18
@@ -63,8 +66,10 @@ def export_onnx(export: Export, path: Path) -> float:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise MissingExtra(error.name or "onnx", "train", purpose="exporting a bundle") from None
+    import logging
     import warnings
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # tells of torchvision, which nothing here needs
     network = export.network.cpu().float().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     side = export.multiple * 8
     names = {0: torch.export.Dim("batch", min=1, max=256)}
@@ -102,3 +107,119 @@ def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int
     feed = {name: value.numpy() for name, value in zip(export.inputs, inputs, strict=True)}
     (result,) = session.run(None, feed)
     return float((torch.from_numpy(result) - expected).abs().max())
+
+
+def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
+    """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx}``. Returns ``target``.
+
+    The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run, ModelError if the
+    export does not agree with torch.
+    """
+    from hdrcli.training import checkpoint
+
+    if not (run / checkpoint.CHECKPOINT).is_file():
+        raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
+    if target.exists() and not overwrite:
+        raise OutputExists("exists already", where=target, remedy="use --overwrite to replace it")
+    state = checkpoint.load(run / checkpoint.CHECKPOINT)
+    export = _restore(state, run)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=target.parent))
+    except OSError as error:
+        raise UnwritableOutput(f"can't be written: {error.strerror}", where=target, remedy="check rights and free space") from error
+    try:
+        parity = export_onnx(export, temporary / export.file)
+        files = {export.file: hashlib.sha256((temporary / export.file).read_bytes()).hexdigest()}
+        card = model_card(state, export, files, parity)
+        (temporary / "model.toml").write_text(card, encoding="utf-8")
+        temporary.chmod(0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.replace(target)
+    except OSError as error:
+        raise UnwritableOutput(f"can't be written: {error.strerror}", where=target, remedy="check rights and free space") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _restore(state: Mapping[str, Any], run: Path) -> Export:
+    """The objective's export with the averaged weights of a checkpoint."""
+    from hdrcli import registry
+
+    description, generator = state["description"], state["generator"]
+    module = registry.load("hdrcli.networks", generator["architecture"])
+    network = module.build(module.Config(**generator["network"]))
+    weights = {k.removeprefix("g_y."): v for k, v in state["ema"].items() if k.startswith("g_y.")}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"the checkpoint's weights don't fit recipe {description['recipe']!r}", where=run) from error
+    return Export(
+        network=network,
+        architecture=generator["architecture"],
+        network_config=generator["network"],
+        file="g_y.onnx",
+        inputs=tuple(generator["inputs"]),
+        working_size=generator["working_size"],
+        multiple=generator["multiple"],
+        peak=generator["peak"],
+        version=generator["version"],
+    )
+
+
+def model_card(state: Mapping[str, Any], export: Export, files: Mapping[str, str], parity: float) -> str:
+    """The text of model.toml: what the network is, what it takes and gives, what it was trained on and how."""
+    try:
+        import tomli_w
+    except ImportError:
+        raise MissingExtra("tomli-w", "train", purpose="exporting a bundle") from None
+    from hdrcli import __version__
+
+    licences: dict[str, list[str]] = {}
+    for name, licence in state["scenes"]:
+        licences.setdefault(licence, []).append(name)
+    parameters = sum(p.numel() for p in export.network.parameters())
+    card = {
+        "format": 1,
+        "model": {
+            "version": export.version,
+            "architecture": export.architecture,
+            "parameters": parameters,
+            "direction": "LDR to HDR (G_Y)",
+            "made_with": f"hdrcli {__version__}, torch {state['torch']}",
+        },
+        "network": _plain(export.network_config),
+        "domain": {
+            "inputs": list(export.inputs),
+            "input": "ldr: sRGB codes in [0, 1]; clip: sqrt of the share of each cell that clipped, per channel",
+            "output": "T(y / peak) = log(1 + 5000 y / peak) / log(5001); y scene-linear Rec.709, 1.0 = LDR white",
+            "peak": export.peak,
+            "working_size": export.working_size,
+            "multiple": export.multiple,
+            "parity": float(f"{parity:.2g}"),
+        },
+        "training": {
+            "recipe": state["description"]["recipe"],
+            "seed": state["seed"],
+            "steps": state["step"],
+            "minutes": round(state["elapsed"] / 60, 1),
+            "device": state["device"],
+            "options": _plain(state["description"]["options"]),
+        },
+        "data": {
+            "domain": "HDR scenes seen through the virtual camera (hdrcli/camera.py)",
+            "scenes": len(state["scenes"]),
+            "licences": [{"licence": licence, "names": names} for licence, names in licences.items()],
+        },
+        "files": dict(files),
+    }
+    return tomli_w.dumps(card)
+
+
+def _plain(value: Any) -> Any:
+    """TOML has no null: leave such entries out."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items() if v is not None}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value

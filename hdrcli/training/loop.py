@@ -114,9 +114,9 @@ def train(
             "step": step,
             "elapsed": elapsed_before + time.monotonic() - started,
             "seed": config.seed,
-            "scenes": [s.name for s in scenes],
+            "scenes": [[s.name, s.licence] for s in scenes],
             "device": str(fabric.device),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
         }
 
     try:

@@ -1,0 +1,7 @@
+"""``python -m hdrcli``."""
+
+import sys
+
+from hdrcli.cli.app import main
+
+sys.exit(main())

@@ -1,0 +1,107 @@
+"""The program: its commands, and the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from hdrcli import __version__
+from hdrcli.cli import expand, models, tonemap, train
+from hdrcli.cli.exits import ExitCode, code_of
+from hdrcli.cli.options import Debug, Invocation
+from hdrcli.cli.presentation import GENERAL, PROGRAM, Command, Group, complaint, printable
+from hdrcli.errors import UsageError
+
+# typer brings its own copy of click since 0.26, so the class is reached through the part of it that typer exports
+_ArgumentFault: type[Any] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name=PROGRAM,
+    cls=Group,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("expand", cls=Command, epilog=expand.EXAMPLES)(expand.expand)
+app.command("tonemap", cls=Command, epilog=tonemap.EXAMPLES)(tonemap.tonemap)
+app.command("train", cls=Command, epilog=train.EXAMPLES)(train.train)
+app.add_typer(models.app, name="models", cls=Group)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True, rich_help_panel=GENERAL),
+    ] = False,
+    debug: Debug = False,
+) -> int:
+    """Gives photographs their light back: LDR to HDR, and the way back."""
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help(), file=sys.stderr)
+        return ExitCode.USAGE
+    return ExitCode.OK
+
+
+def program(arguments: Sequence[str], invocation: Invocation | None = None) -> int:
+    """Run the command that the arguments (without the program's name) ask for. Errors come out as exceptions."""
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context(PROGRAM, list(arguments), obj=invocation or Invocation()) as context:
+            return int(command.invoke(context) or ExitCode.OK)
+    except typer.Exit as stop:
+        return stop.exit_code
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and turn every error into one line on stderr and an exit code, which is returned."""
+    invocation = Invocation()
+    if arguments is None:
+        arguments = sys.argv[1:]
+        _let_terminate_interrupt()
+    try:
+        code = program(arguments, invocation)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.FAILURE
+    except _ArgumentFault as fault:
+        path = fault.ctx.command_path if fault.ctx is not None else PROGRAM
+        message = " ".join(printable(line) for line in fault.format_message().splitlines()).strip().rstrip(".")
+        print(complaint(UsageError(message, remedy=f"see {path} --help")), file=sys.stderr)
+        return ExitCode.USAGE
+    except (Exception, KeyboardInterrupt) as error:
+        print(complaint(error, debug=invocation.debug), file=sys.stderr)
+        return code_of(error)
+
+
+def _let_terminate_interrupt() -> None:
+    """SIGTERM ends the program as Ctrl-C does: temporary files go, a training run writes its checkpoint."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _abandon_stdout() -> None:
+    """Whoever read our stdout has gone; without this, Python would complain of it once more when it ends."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
