@@ -113,8 +113,10 @@ def _open(path: str | Path, *, header_only: bool) -> Any:
     import OpenEXR
 
     try:
-        with quiet_stderr(), _without_warning_prints():
-            return OpenEXR.File(str(path), separate_channels=True, header_only=header_only)
+        with Path(path).open("rb") as stream, quiet_stderr(), _without_warning_prints():
+            return OpenEXR.File(stream, separate_channels=True, header_only=header_only)
+    except OSError as error:
+        raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
     except UnicodeDecodeError:
         raise UnsupportedInput(
             "has a text attribute that is not UTF-8", where=path, remedy="remove it with exrstdattr"
@@ -122,7 +124,7 @@ def _open(path: str | Path, *, header_only: bool) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # damaged bytes surface as whatever the C++ side throws
-        raise UnreadableInput(f"is damaged: {_reason(error, path)}", where=path, remedy=_COPY_AGAIN) from None
+        raise UnreadableInput(f"is damaged: {_reason(error)}", where=path, remedy=_COPY_AGAIN) from None
 
 
 @contextmanager
@@ -138,8 +140,8 @@ def _without_warning_prints() -> Iterator[None]:
             sys.stdout.write("".join(others))
 
 
-def _reason(error: Exception, path: str | Path) -> str:
-    text = str(error).replace(str(path), "the file").strip().splitlines()
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
     if not text:
         return type(error).__name__
     return "its header can't be read" if text[0].startswith("Unable to open") else text[0][:200]
@@ -289,11 +291,9 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     }
     if image.white_luminance is not None:
         header["whiteLuminance"] = float(image.white_luminance)
-    try:
-        with quiet_stderr(), OpenEXR.File(header, channels) as file:
-            file.write(str(path))
-    except (RuntimeError, ValueError) as error:
-        raise OSError(_reason(error, path)) from error  # the caller turns it into UnwritableOutput with the final name
+    # a file of Python's: its OSErrors say what is wrong, and names need not be UTF-8
+    with Path(path).open("wb") as stream, OpenEXR.File(header, channels) as file:
+        file.write(stream)
     return tuple(remarks)
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import OpenEXR
@@ -268,8 +269,29 @@ def test_mislabelled(tmp_path):
 def test_formats_import_nothing_heavy():
     source = """
 import sys
+from pathlib import Path
 from hdrcli.formats import exr, jpeg, png, radiance
 print(sorted({"numpy", "cv2", "OpenEXR", "PIL", "torch"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_failing_writes_are_os_errors(tmp_path, capfd):
+    image = linear(random_pixels((300, 300)))
+    with pytest.raises(FileNotFoundError):
+        exr.write(image, tmp_path / "missing" / "a.exr", WriteOptions())
+    if Path("/dev/full").exists():
+        with pytest.raises(OSError, match="space"):
+            exr.write(image, "/dev/full", WriteOptions())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_attribute_of_an_unknown_kind(tmp_path):
+    exr.write(linear(random_pixels((2, 2))), tmp_path / "a.exr", WriteOptions(header={"owner": "someone"}))
+    data = (tmp_path / "a.exr").read_bytes()
+    (tmp_path / "b.exr").write_bytes(data.replace(b"chromaticities\0chromaticities\0", b"chromaticities\0chromaticitiez\0"))
+    assert "unknown kind" in exr.read(tmp_path / "b.exr").metadata.notes[0]
+    (tmp_path / "c.exr").write_bytes(data.replace(b"someone", b"some\xff\xfee"))
+    with pytest.raises(UnsupportedInput, match="UTF-8"):
+        exr.read(tmp_path / "c.exr")

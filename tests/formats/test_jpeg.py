@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -323,3 +325,10 @@ def test_mislabelled_and_empty(tmp_path):
     assert formats.read(tmp_path / "a.png").metadata.notes == ("is named .png but holds jpeg; read as jpeg",)
     with pytest.raises(UnreadableInput, match="empty"):
         read_bytes(tmp_path, b"")
+
+
+def test_pillow_is_imported_for_cmyk_only(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(jpeg_bytes(smooth(), icc_profile=_icc.build(SRGB, Primaries.DISPLAY_P3)))
+    source = "import sys; from hdrcli import formats; formats.read(sys.argv[1]); print('PIL' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source, tmp_path / "a.jpg"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
