@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import fields
+import math
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -40,15 +41,29 @@ def load(package: str, name: str) -> ModuleType:
 def build(cls: type[Any], options: dict[str, str]) -> Any:
     """A dataclass from ``key=value`` texts, each converted to the type of the field's default.
 
+    ``group.key`` reaches into a field that is a dataclass itself.
+
     Raises UsageError for a name the dataclass lacks or a text that does not convert.
     """
-    known = {f.name: f.default for f in fields(cls)}
-    values: dict[str, Any] = {}
+    value = cls()
     for key, text in options.items():
-        if key not in known:
-            raise UsageError(f"{cls.__name__} has no parameter {key!r}", remedy=f"there are: {', '.join(known) or 'none'}")
-        values[key] = _convert(text, known[key], where=key)
-    return cls(**values)
+        value = _set(value, key, text, where=key)
+    return value
+
+
+def _set(group: Any, key: str, text: str, *, where: str) -> Any:
+    name, dot, rest = key.partition(".")
+    known = [f.name for f in fields(group)]
+    if name not in known:
+        raise UsageError(f"no parameter of the name {name!r}", where=where, remedy=f"there are: {', '.join(known) or 'none'}")
+    default = getattr(group, name)
+    if dot and not is_dataclass(default):
+        raise UsageError(f"{name} is no group of parameters", where=where, remedy=f"write {name}=...")
+    if not dot and is_dataclass(default):
+        inside = ", ".join(f"{name}.{f.name}" for f in fields(default))
+        raise UsageError(f"{name} is a group of parameters", where=where, remedy=f"name one of {inside}")
+    value = _set(default, rest, text, where=where) if dot else _convert(text, default, where=where)
+    return replace(group, **{name: value})
 
 
 def _convert(text: str, default: Any, *, where: str) -> Any:
@@ -57,8 +72,16 @@ def _convert(text: str, default: Any, *, where: str) -> Any:
             return True
         if text.lower() in ("false", "no", "0", "off"):
             return False
-        raise UsageError(f"{text!r} is neither true nor false", where=where)
+        raise UsageError(f"{text!r} is neither true nor false", where=where, remedy="say true or false")
+    if isinstance(default, tuple):
+        parts = text.split(",")
+        if len(parts) != len(default):
+            raise UsageError(f"{text!r} is not {len(default)} values", where=where, remedy="separate them by commas")
+        return tuple(_convert(part.strip(), item, where=where) for part, item in zip(parts, default, strict=True))
     try:
-        return type(default)(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no {type(default).__name__}", where=where) from None
+        value = type(default)(text)
+    except (ValueError, TypeError):
+        raise UsageError(f"{text!r} is no {type(default).__name__}", where=where, remedy=f"the default is {default}") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{text!r} is no finite number", where=where, remedy=f"the default is {default}")
+    return value

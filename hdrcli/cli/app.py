@@ -29,10 +29,12 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("expand", cls=Command, epilog=expand.EXAMPLES)(expand.expand)
-app.command("tonemap", cls=Command, epilog=tonemap.EXAMPLES)(tonemap.tonemap)
-app.command("train", cls=Command, epilog=train.EXAMPLES)(train.train)
-app.add_typer(models.app, name="models", cls=Group)
+app.command("expand", cls=Command, short_help="Photos to HDR (LDR -> HDR).", epilog=expand.EXAMPLES)(expand.expand)
+app.command("tonemap", cls=Command, short_help="HDR files to pictures for any screen (HDR -> LDR).", epilog=tonemap.EXAMPLES)(
+    tonemap.tonemap
+)
+app.command("train", cls=Command, short_help="Train a generator on HDR scenes.", epilog=train.EXAMPLES)(train.train)
+app.add_typer(models.app, name="models", cls=Group, short_help="List, show, verify and export models.")
 
 
 def _show_version(value: bool) -> None:

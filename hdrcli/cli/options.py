@@ -107,15 +107,17 @@ def parse_pairs(pairs: list[str] | None, option: str) -> dict[str, str]:
 Inputs = Annotated[
     list[Path], typer.Argument(metavar="IN...", show_default=False, readable=False, help="Photos; - reads standard input.")
 ]
-Input = Annotated[Path, typer.Argument(metavar="IN", show_default=False, readable=False, help="A picture; - reads standard input.")]
+Input = Annotated[
+    Path, typer.Argument(metavar="IN", show_default=False, readable=False, help="A picture; - reads standard input.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.", rich_help_panel=FILES)]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MODEL, show_default=True)
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object a file on stdout.", rich_help_panel=GENERAL)
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a file on stdout.", rich_help_panel=GENERAL)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more: what ran, how long it took.", rich_help_panel=GENERAL)
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: what ran, how long it took.", rich_help_panel=GENERAL)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.", rich_help_panel=GENERAL)]
 Debug = Annotated[
     bool,

@@ -1,4 +1,7 @@
-"""All that a user sees: data on stdout; results, warnings, errors and progress on stderr. rich is imported when a bar is drawn."""
+"""All that a user sees: data on stdout; results, warnings, errors and progress on stderr.
+
+rich is imported when a bar is drawn, not before: it costs as much as all the rest of a start.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,11 @@ class Presenter:
         self.debug = debug
         self._bar: Progress | None = None
 
+    @property
+    def has_bar(self) -> bool:
+        """Is a progress bar on the screen?"""
+        return self._bar is not None
+
     def result(self, text: str) -> None:
         """What was done, one line; left out where JSON says it."""
         if self.verbosity > 0 or (self.verbosity == 0 and not self.as_json):
@@ -102,9 +110,9 @@ class Presenter:
             print(json.dumps(values, allow_nan=False), flush=True)
 
     @contextmanager
-    def progress(self, total: float, *, unit: str = "") -> Iterator[Callable[[float, str], None]]:
+    def progress(self, total: float, *, unit: str = "", wanted: bool = True) -> Iterator[Callable[[float, str], None]]:
         """A bar on stderr while the block runs, if that is a terminal. Gives a function that takes what is done and a text."""
-        if self.verbosity < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        if not wanted or self.verbosity < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda done, text: None
             return
         from rich.console import Console
@@ -114,9 +122,7 @@ class Presenter:
         amount = [MofNCompleteColumn(), TextColumn(unit)] if unit else [TextColumn("{task.percentage:3.0f} %")]
         columns = [BarColumn(bar_width=24), *amount, TimeRemainingColumn(), TextColumn("{task.description}")]
         # no redirection of stdout and stderr: results may be going there as bytes, and all else goes through _say
-        bar = Progress(
-            *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-        )
+        bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
         with bar:
             self._bar = bar
             task = bar.add_task("", total=total)
@@ -145,6 +151,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 class Command(TyperCommand):
     """A command whose help shows its options in sections, as plain text: rich's panels would cost 60 ms."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Arguments without the braces that newer typers put around them."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Sections in the order in which their first option is declared."""
         _format_sections(self, ctx, formatter)
@@ -157,7 +167,7 @@ class Group(TyperGroup):
         """Commands first, they are what one looks for."""
         commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section(style("Commands", "1", sys.stdout)):
-            formatter.write_dl([(name, c.get_short_help_str(limit=80)) for name, c in commands if c is not None])
+            formatter.write_dl([(name, c.get_short_help_str(limit=100)) for name, c in commands if c is not None])
         _format_sections(self, ctx, formatter)
 
 

@@ -115,16 +115,28 @@ def read(path: str | Path) -> Image:
     return image
 
 
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Find before any work what would keep a file from being written: raises OutputExists or UnwritableOutput."""
+    # os.path instead of Path's methods: those raise for names that the file system can't hold
+    if os.path.isdir(path):  # noqa: PTH112
+        raise UnwritableOutput("is a directory", where=path, remedy="name a file, or use --out-dir")
+    if not overwrite and os.path.lexists(path):
+        raise OutputExists("exists already", where=path, remedy="use --overwrite to replace it")
+    if not os.path.isdir(path.parent):  # noqa: PTH112
+        if os.path.lexists(path.parent):
+            raise UnwritableOutput("can't be written: its folder is a file", where=path, remedy="name another folder")
+        raise UnwritableOutput("can't be written: its folder does not exist", where=path, remedy="make the folder first")
+    if not os.access(path.parent, os.W_OK):
+        raise UnwritableOutput("can't be written: no rights to its folder", where=path, remedy="name another folder")
+
+
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` when the block ends without an error, or vanishes.
 
     Raises OutputExists, or UnwritableOutput for a missing folder, missing rights or a full disk.
     """
-    if path.is_dir():
-        raise UnwritableOutput("is a directory", where=path, remedy="name a file, or use --out-dir")
-    if not overwrite and os.path.lexists(path):
-        raise OutputExists("exists already", where=path, remedy="use --overwrite to replace it")
+    check_target(path, overwrite=overwrite)
     temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=".hdrcli-", suffix=path.suffix, dir=path.parent)

@@ -121,6 +121,8 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
         raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
     if target.exists() and not overwrite:
         raise OutputExists("exists already", where=target, remedy="use --overwrite to replace it")
+    if target.exists() and not (target / "model.toml").is_file() and not (target.is_dir() and not any(target.iterdir())):
+        raise OutputExists("is there and no bundle; it would be lost", where=target, remedy="name another folder")
     state = checkpoint.load(run / checkpoint.CHECKPOINT)
     export = _restore(state, run)
     try:

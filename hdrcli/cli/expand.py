@@ -1,0 +1,278 @@
+"""``hdrcli expand``: photos to HDR."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hdrcli.cli import targets
+from hdrcli.cli.exits import ExitCode, code_of_all
+from hdrcli.cli.options import (
+    FILES,
+    LIGHT,
+    MODEL,
+    Backend,
+    Compression,
+    Debug,
+    Depth,
+    Device,
+    HdrFormat,
+    Inputs,
+    Json,
+    Overwrite,
+    Quiet,
+    Reconstruct,
+    Verbose,
+    parse_device,
+)
+from hdrcli.cli.presentation import Presenter, explain
+from hdrcli.cli.targets import Job
+from hdrcli.errors import HdrcliError, UsageError
+
+if TYPE_CHECKING:
+    from hdrcli.conversion import ExpandOptions, Expansion
+
+EXAMPLES = """
+\b
+Examples:
+  hdrcli expand photo.jpg                       photo.exr appears beside it
+  hdrcli expand photo.jpg -o x.hdr --preview    and x.preview.png, to see it
+  hdrcli expand *.jpg --out-dir hdr --compression dwaa
+  cat photo.jpg | hdrcli expand - -o - --format exr > photo.exr
+"""
+
+
+def expand(
+    ctx: typer.Context,
+    inputs: Inputs,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT", help="The output; - writes to standard output.", rich_help_panel=FILES),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out-dir", metavar="DIR", help="Folder for the outputs [default: beside each input].", rich_help_panel=FILES
+        ),
+    ] = None,
+    format: Annotated[
+        HdrFormat | None,
+        typer.Option(
+            "--format", metavar="TYPE", help="exr or hdr, where OUT does not say it [default: exr].", rich_help_panel=FILES
+        ),
+    ] = None,
+    depth: Annotated[
+        Depth | None, typer.Option("--depth", metavar="TYPE", help="EXR: half or float [default: half].", rich_help_panel=FILES)
+    ] = None,
+    compression: Annotated[
+        Compression | None,
+        typer.Option(
+            "--compression", metavar="NAME", help="EXR: none, zip, piz, dwaa or dwab [default: zip].", rich_help_panel=FILES
+        ),
+    ] = None,
+    confidence: Annotated[
+        bool,
+        typer.Option("--confidence", help="EXR: a layer from 0 measured to 1 reconstructed.", rich_help_panel=FILES),
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="A PNG beside it: photo and result, darkened.", rich_help_panel=FILES)
+    ] = False,
+    overwrite: Overwrite = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.", rich_help_panel=FILES)] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", metavar="NAME|PATH", help="Bundle, run folder, weights file or operator.", rich_help_panel=MODEL
+        ),
+    ] = "default",
+    backend: Annotated[
+        Backend, typer.Option("--backend", metavar="NAME", help="auto, onnx or torch.", rich_help_panel=MODEL)
+    ] = Backend.AUTO,
+    device: Device = "auto",
+    reconstruct: Annotated[
+        Reconstruct,
+        typer.Option(
+            "--reconstruct", metavar="WHAT", help="highlights (what clipped), or all the model says.", rich_help_panel=LIGHT
+        ),
+    ] = Reconstruct.HIGHLIGHTS,
+    strength: Annotated[float, typer.Option("--strength", metavar="0..1", help="How much of it.", rich_help_panel=LIGHT)] = 1.0,
+    peak_stops: Annotated[
+        float | None,
+        typer.Option("--peak-stops", metavar="STOPS", help="Nothing brighter than this above white.", rich_help_panel=LIGHT),
+    ] = None,
+    ev: Annotated[float, typer.Option("--ev", metavar="STOPS", help="Exposure of the result.", rich_help_panel=LIGHT)] = 0.0,
+    white_nits: Annotated[
+        float,
+        typer.Option("--white-nits", metavar="NITS", help="cd/m2 of white, for the header.", rich_help_panel=LIGHT),
+    ] = 203.0,
+    as_json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> int:
+    """Photos to HDR: what clipped is reconstructed, what was measured stays as it is.
+
+    IN are JPEG or PNG files, whatever their names say. Output is OpenEXR or Radiance, scene-linear, 1.0 = white of the photo.
+    """
+    from hdrcli import registry
+    from hdrcli.conversion import ExpandOptions, load_generator
+
+    say = Presenter(verbose=verbose, quiet=quiet, as_json=as_json, debug=ctx.obj.debug)
+    extension = _extension(output, format)
+    if confidence and extension != ".exr":
+        raise UsageError(f"{extension} has no layers", where="--confidence", remedy="write an .exr")
+    if as_json and output == targets.DASH:
+        raise UsageError("both would go to standard output", where="--json -o -", remedy="name a file with -o")
+    options = ExpandOptions(
+        model=model,
+        backend=backend,
+        device=parse_device(device),
+        whole=reconstruct is Reconstruct.ALL,
+        ev=ev,
+        white_nits=white_nits,
+        peak_stops=peak_stops,
+        strength=strength,
+        half=extension == ".exr" and depth is not Depth.FLOAT,
+    )
+    jobs = targets.plan(inputs, output, out_dir, extension, preview=preview)
+    run = _Run(say, options, extension, depth, compression, confidence, overwrite, dry_run)
+    faults: list[ExitCode] = []
+    sound = run.each(jobs, lambda job: job.check(overwrite=overwrite), faults)
+    if sound and model not in registry.names("hdrcli.expansion"):
+        load_generator(model, options.backend, options.device)  # its faults concern the whole run, not one photo
+    with say.progress(len(sound), unit="photos", wanted=len(sound) > 1) as run.advance:
+        run.each(sound, run.expand, faults)
+    return code_of_all(faults, len(jobs))
+
+
+def _extension(output: Path | None, format: HdrFormat | None) -> str:
+    """The extension that the outputs get, or the one of OUT."""
+    from hdrcli import formats
+
+    if output is None:
+        return f".{format or HdrFormat.EXR}"
+    if output == targets.DASH:
+        if format is None:
+            raise UsageError("standard output has no extension", where="-o -", remedy="say --format exr or --format hdr")
+        return f".{format}"
+    wanted = formats.module_for_output(Path(f"x.{format}")) if format else None
+    if wanted and not output.suffix:
+        raise UsageError("the output name has no extension", where=output, remedy=f"name it {output.name}.{format}")
+    module = formats.module_for_output(output)
+    if not module.HDR:
+        remedy = "name it .exr or .hdr; hdrcli tonemap makes LDR files"
+        raise UsageError(f"{output.suffix} can't hold HDR", where=output, remedy=remedy)
+    if wanted not in (None, module):
+        raise UsageError(f"--format {format} says another type than the name", where=output, remedy="give one of them")
+    return output.suffix.lower()
+
+
+@dataclass
+class _Run:
+    """What holds for all photos of a call."""
+
+    say: Presenter
+    options: ExpandOptions
+    extension: str
+    depth: Depth | None
+    compression: Compression | None
+    confidence: bool
+    overwrite: bool
+    dry_run: bool
+    advance: Callable[[float, str], None] = lambda done, text: None
+
+    def each(self, jobs: Sequence[Job], work: Callable[[Job], None], faults: list[ExitCode]) -> list[Job]:
+        """Work on every job; one that fails is reported and does not keep the others from being done. Returns those done."""
+        done = []
+        for number, job in enumerate(jobs):
+            self.advance(number, job.source_name)
+            try:
+                work(job)
+                done.append(job)
+            except BrokenPipeError:  # nobody reads our stdout any more: no photo's fault
+                raise
+            except Exception as error:
+                faults.append(self.say.fault(error, job.source_name))
+                self.say.record({**self._named(job), "error": explain(error, job.source_name), "exit_code": faults[-1]})
+        return done
+
+    def expand(self, job: Job) -> None:
+        """One photo: read, expand, write, tell."""
+        from hdrcli import conversion, formats
+
+        started = time.perf_counter()
+        with targets.readable(job) as source:
+            image = formats.read(source)
+        try:
+            conversion.check_photo(image)
+            size = f"{image.width}x{image.height}"
+            if self.dry_run:
+                self._remark(job, image.metadata.notes)
+                self.say.result(f"{job}  {size} (dry run, nothing written)")
+                sizes = {"width": image.width, "height": image.height}
+                self.say.record({**self._named(job), **sizes, "notes": image.metadata.notes, "dry_run": True})
+                return
+            read = time.perf_counter()
+            expansion = conversion.expand(image, self.options)
+        except HdrcliError as error:
+            if error.where is None:
+                error.where = job.source_name
+            raise
+        expanded = time.perf_counter()
+        remarks = self._write(job, expansion)
+        ended = time.perf_counter()
+        notes = (*expansion.image.metadata.notes, *remarks)
+        self._remark(job, notes)
+        clipped = f"{100 * max(expansion.clipped):.1f} % clipped"
+        self.say.result(
+            f"{job}  {size}, {clipped}, up to {expansion.peak_stops:+.1f} stops ({expansion.model}, {expansion.ran_on})"
+        )
+        shares = " ".join(f"{100 * share:.2f}" for share in expansion.clipped)
+        self.say.detail(f"clipped R G B {shares} %, peak {expansion.peak_stops:+.2f} stops above white")
+        self.say.detail(
+            f"scale: {2.0**self.options.ev:g} = white of the photo, {self.options.white_nits:g} cd/m2 in the header"
+        )
+        times = (read - started, expanded - read, ended - expanded)
+        self.say.detail("read {:.2f} s, expand {:.2f} s, write {:.2f} s".format(*times))
+        self.say.record({**self._named(job), **_facts(expansion), "notes": notes, "seconds": round(ended - started, 3)})
+
+    def _write(self, job: Job, expansion: Expansion) -> tuple[str, ...]:
+        from hdrcli import formats, preview
+
+        options = formats.WriteOptions(
+            depth=self.depth,
+            compression=self.compression,
+            layers={"confidence": expansion.confidence} if self.confidence else {},
+        )
+        with targets.writable(job, self.extension) as target:
+            remarks = formats.write(expansion.image, target, options, overwrite=self.overwrite)
+        if job.preview is not None:
+            picture = preview.compare(expansion.source, expansion.image, ev=self.options.ev)
+            formats.write(picture, job.preview, overwrite=self.overwrite)
+        return remarks
+
+    def _remark(self, job: Job, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.say.warning(job.source_name, note)
+
+    @staticmethod
+    def _named(job: Job) -> dict[str, Any]:
+        named = {"input": str(job.source), "output": str(job.output)}
+        return named if job.preview is None else {**named, "preview": str(job.preview)}
+
+
+def _facts(expansion: Expansion) -> dict[str, Any]:
+    return {
+        "width": expansion.image.width,
+        "height": expansion.image.height,
+        "model": expansion.model,
+        "ran_on": expansion.ran_on,
+        "clipped": expansion.clipped,
+        "peak_stops": expansion.peak_stops,
+        "header": dict(expansion.image.metadata.header),
+    }

@@ -1,0 +1,167 @@
+"""Which file becomes which: names, clashes, standard input and output, decided before work starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hdrcli.cli.presentation import printable
+from hdrcli.errors import HdrcliError, UnwritableOutput, UsageError
+
+DASH = Path("-")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and what it becomes. ``output`` is DASH for standard output. ``preview``: a second file, beside the output."""
+
+    source: Path
+    output: Path
+    preview: Path | None = None
+
+    @property
+    def source_name(self) -> str:
+        """The input as the user knows it."""
+        return "standard input" if self.source == DASH else str(self.source)
+
+    @property
+    def output_name(self) -> str:
+        """The output as the user knows it."""
+        return "standard output" if self.output == DASH else str(self.output)
+
+    def __str__(self) -> str:
+        return f"{printable(self.source_name)} -> {printable(self.output_name)}"
+
+    def check(self, *, overwrite: bool) -> None:
+        """Find cheaply what would fail: input missing or of no known type, output in the way or its folder unwritable."""
+        from hdrcli import formats
+
+        if not _is_stream(self.source):
+            formats.module_for_content(self.source)
+        for target in (self.output, self.preview):
+            if target is not None and target != DASH:
+                formats.check_target(target, overwrite=overwrite)
+
+
+def plan(
+    sources: Sequence[Path], output: Path | None, folder: Path | None, extension: str, *, preview: bool = False
+) -> tuple[Job, ...]:
+    """The jobs for these inputs: to ``output``, into ``folder``, or beside each input under ``extension``.
+
+    Raises UsageError where names clash: an output that is an input, two inputs with one output.
+    """
+    if output is not None and folder is not None:
+        raise UsageError("-o and --out-dir exclude each other", remedy="give one of them")
+    if output is not None and len(sources) > 1:
+        raise UsageError(f"-o takes one input, these are {len(sources)}", remedy="use --out-dir for several")
+    if folder is not None and not folder.is_dir():
+        fault = "is no folder" if os.path.lexists(folder) else "no such folder"
+        raise UnwritableOutput(fault, where=folder, remedy="make it first, or name another with --out-dir")
+    jobs = [_job(source, output, folder, extension, preview=preview) for source in sources]
+    _refuse_clashes(jobs)
+    return tuple(jobs)
+
+
+def _job(source: Path, output: Path | None, folder: Path | None, extension: str, *, preview: bool) -> Job:
+    if output is None:
+        if _is_stream(source):
+            raise UsageError("has no name to make an output name from", where=source, remedy="name the output with -o")
+        output = (folder or source.parent) / f"{source.stem}{extension}"
+    if preview and output == DASH:
+        raise UsageError("has no place beside standard output", where="--preview", remedy="name a file with -o")
+    if output == DASH and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", where="-o -", remedy="send it into a file or a pipe")
+    return Job(source, output, output.with_name(f"{output.stem}.preview.png") if preview else None)
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    inputs = {_identity(job.source): job.source for job in jobs if job.source != DASH}
+    makers: dict[object, Path] = {}
+    sources: set[object] = set()
+    for job in jobs:
+        if _identity(job.source) in sources:
+            raise UsageError("is given twice", where=job.source, remedy="name it once")
+        sources.add(_identity(job.source))
+        for target in (job.output, job.preview):
+            if target is None or target == DASH:
+                continue
+            identity = _identity(target)
+            if identity in inputs:
+                fault = "is the input itself" if inputs[identity] == job.source else "is one of the inputs"
+                raise UsageError(f"{fault}, it would be lost", where=target, remedy="name another output with -o or --out-dir")
+            if identity in makers:
+                fault = f"would come from both {printable(makers[identity])} and {printable(job.source)}"
+                raise UsageError(fault, where=target, remedy="expand one of them on its own, with -o")
+            makers[identity] = job.source
+
+
+def _identity(path: Path) -> object:
+    """The same for two names of one file: by what is on the disk, else by the name in its real folder."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return os.path.normcase(Path(os.path.realpath(path.parent)) / path.name)
+    return (found.st_dev, found.st_ino)
+
+
+def _is_stream(path: Path) -> bool:
+    """Standard input or a named pipe: can be read once, from beginning to end."""
+    if path == DASH:
+        return True
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def readable(job: Job) -> Iterator[Path]:
+    """The input as a file that can be read more than once; standard input and pipes are spooled into a temporary one."""
+    if not _is_stream(job.source):
+        yield job.source
+        return
+    if job.source == DASH and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal", where="-", remedy="send a picture into it, or name a file")
+    with tempfile.TemporaryDirectory(prefix="hdrcli-") as folder:
+        spool = Path(folder) / "input"
+        with spool.open("wb") as file:
+            if job.source == DASH:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            else:
+                with job.source.open("rb") as pipe:
+                    shutil.copyfileobj(pipe, file)
+        try:
+            yield spool
+        except HdrcliError as error:
+            if error.where == str(spool):  # the user knows nothing of this file
+                error.where = job.source_name
+            raise
+
+
+@contextmanager
+def writable(job: Job, extension: str) -> Iterator[Path]:
+    """Where to write the output; what is meant for standard output goes there when the block ends without an error."""
+    if job.output != DASH:
+        yield job.output
+        return
+    with tempfile.TemporaryDirectory(prefix="hdrcli-") as folder:
+        spool = Path(folder) / f"output{extension}"
+        try:
+            yield spool
+        except HdrcliError as error:
+            if error.where == str(spool):
+                error.where = job.output_name
+            raise
+        with spool.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+__all__ = ["DASH", "Job", "plan", "readable", "writable"]
