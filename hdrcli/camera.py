@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hdrcli.color import Transfer, decode, luminance
 from hdrcli.errors import MismatchError
+from hdrcli.image import brightest_channel
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint8]
@@ -171,11 +172,6 @@ def clipped_share(codes: Codes, threshold: float = 0.97) -> float:
     return float((brightest_channel(codes) >= threshold * 255).mean())
 
 
-def brightest_channel(pixels: NDArray[Any]) -> NDArray[Any]:
-    """``(H, W, 3)`` -> ``(H, W)``: the largest of three channels, many times faster than ``max(axis=2)``."""
-    return np.asarray(np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2]))
-
-
 def exposure_for_share(radiance: Floats, share: float) -> float:
     """The factor that lifts the given share of pixels (their brightest channel) to the clip point.
 
@@ -235,7 +231,9 @@ class CameraDistribution:
             white_balance=(float(balance[0]), 1.0, float(balance[2])),
             read_noise=10 ** rng.uniform(math.log10(2e-4), math.log10(4e-3)),
             shot_noise=10 ** rng.uniform(-6, math.log10(4e-4)),
-            jpeg_quality=None if rng.random() < self.p_no_jpeg else int(rng.integers(self.jpeg_qualities[0], self.jpeg_qualities[1] + 1)),
+            jpeg_quality=None
+            if rng.random() < self.p_no_jpeg
+            else int(rng.integers(self.jpeg_qualities[0], self.jpeg_qualities[1] + 1)),
         )
         return replace(camera, exposure=exposure_for_share(camera.exposed(radiance), share))
 

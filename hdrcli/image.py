@@ -97,3 +97,18 @@ def as_unit_float(pixels: Pixels) -> NDArray[np.float32]:
     if pixels.dtype.kind == "u":
         return np.multiply(pixels, np.float32(1.0 / np.iinfo(pixels.dtype).max), dtype=np.float32)
     return pixels.astype(np.float32)
+
+
+def brightest_channel(pixels: NDArray[Any]) -> NDArray[Any]:
+    """``(H, W, 3)`` -> ``(H, W)``: the largest of three channels, many times faster than ``max(axis=2)``."""
+    return np.asarray(np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2]))
+
+
+def look_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+    """``table[codes]``, contiguous; 8-bit codes into 16- or 32-bit entries through OpenCV, several times faster."""
+    if codes.dtype != np.uint8:
+        return table[codes]
+    import cv2
+
+    carrier = {2: np.uint16, 4: np.float32}[table.dtype.itemsize]
+    return np.asarray(cv2.LUT(np.ascontiguousarray(codes), table.view(carrier))).view(table.dtype).reshape(codes.shape)

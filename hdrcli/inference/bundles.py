@@ -135,5 +135,7 @@ def verified_bytes(bundle: Bundle, name: str) -> bytes:
     except OSError as error:
         raise ModelError(f"can't be read: {error.strerror}", where=path, remedy="install the bundle again") from None
     if hashlib.sha256(content).hexdigest() != bundle.card["files"][name]:
-        raise ModelError("differs from its model card (SHA-256)", where=path, remedy="install the bundle again, or fix its card")
+        raise ModelError(
+            "differs from its model card (SHA-256)", where=path, remedy="install the bundle again, or fix its card"
+        )
     return content

@@ -60,8 +60,12 @@ def load(bundle: Bundle, device: str = "auto") -> OnnxGenerator:
         raise ModelError("is no network that ONNX Runtime can run", where=bundle.folder, remedy="export it again") from error
     if sorted(i.name for i in session.get_inputs()) != sorted(spec.inputs):
         have = ", ".join(i.name for i in session.get_inputs())
-        raise ModelError(f"the network's inputs ({have}) are not those on its card", where=bundle.folder, remedy="export it again")
+        raise ModelError(
+            f"the network's inputs ({have}) are not those on its card", where=bundle.folder, remedy="export it again"
+        )
     used = "CUDA" if session.get_providers()[0] == "CUDAExecutionProvider" else "CPU"
     if kind == "cuda" and used != "CUDA":
-        raise UsageError("ONNX Runtime can't use CUDA here", where=f"--device {device}", remedy="use --device cpu, or install hdrcli[cuda]")
+        raise UsageError(
+            "ONNX Runtime can't use CUDA here", where=f"--device {device}", remedy="use --device cpu, or install hdrcli[cuda]"
+        )
     return OnnxGenerator(spec, session, f"ONNX Runtime {ort.__version__}, {used}")

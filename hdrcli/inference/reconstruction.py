@@ -5,8 +5,8 @@ Only pixels with a > 0 in some channel ("lost" pixels) are touched at all; the r
 
 How the reconstruction of a lost pixel comes from the coarse grid, all in log2:
 
-1. The grid holds what the generator says about *lost* light. It is interpolated with weights proportional to the lost share
-   of each cell, so that cells in which nothing was lost (the wall beside the lamp) have no say: no dark rims, no halos.
+1. The grid holds what the generator says about *lost* light. It is smoothed with weights proportional to the lost share of
+   each cell, so that cells in which nothing was lost (the wall beside the lamp) have no say: no dark rims, no halos.
 2. Of most lost pixels a channel survived. Its departure from the (equally weighted) local mean of lost pixels, in stops, is
    added to the channels that clipped: texture and edges of the sky or the wall come from the survivors at full resolution.
 
@@ -16,15 +16,18 @@ Everything is computed row by row from global coarse grids, so strips equal the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrcli.color import Transfer, decoding_table
 from hdrcli.errors import MismatchError
+from hdrcli.image import brightest_channel, look_up
 from hdrcli.inference.generator import Floats, Generator, from_t
 from hdrcli.inference.working import (
     BLEND_LOW,
@@ -38,7 +41,9 @@ from hdrcli.inference.working import (
 STRIP_ROWS = 128
 DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
 FLOOR = 2.0**-10
-_SMALL = 1e-4
+_TRACE = 1e-5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -95,46 +100,52 @@ def reconstruct(
         response = _response_grids(coarse)
         for first, last in _strips(codes.shape[0]):
             measured = _apply_response(linear[codes[first:last]], response, codes.shape, first, last)
-            measured = linear[codes[first:last]] ** np.float32(1 - settings.strength) * measured ** np.float32(settings.strength)
+            measured = _mixed(linear[codes[first:last]], measured, settings.strength)
             out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
     lost = _Lost.find(codes)
     if lost is None or settings.strength == 0:
         return out
     grids = _highlight_grids(codes, linear, coarse, lost)
-    top = np.float32(settings.peak_stops if settings.peak_stops is not None else np.inf)
     blend = blend_table(len(linear))
-    for first, last in lost.strips():
-        index = lost.pixels(codes, first, last)  # flat positions inside the strip
-        v = codes[first:last].reshape(-1, 3)[index]
-        stops = _lost_stops(v, linear, blend, grids, codes.shape, first, last, index)
-        a = blend[v] * np.float32(1.0)
-        base = linear[v] if not settings.whole else _unscaled(out, first, last, index, settings.gain)
-        light = np.exp2(np.minimum(stops, top))
-        if settings.strength < 1:
-            light = np.maximum(base, 1e-6) ** np.float32(1 - settings.strength) * light ** np.float32(settings.strength)
-        mixed = (1 - a) * base + a * np.maximum(base, light)
-        out[first:last].reshape(-1, 3)[index] = np.minimum(mixed * np.float32(settings.gain), limit)
+
+    def mend(strip: tuple[int, int]) -> None:
+        first, last = strip
+        y, x = lost.pixels(codes, first, last)
+        said_seen = _rows_at(grids, codes.shape, first, last)[y, x].T
+        v = codes[first:last][y, x].T
+        a, light = blend[v], linear[v]
+        stops = _lost_stops(light, 1 - a, said_seen[:3], said_seen[3:])
+        if settings.peak_stops is not None:
+            stops = np.minimum(stops, np.float32(settings.peak_stops))
+        base = light
+        if settings.whole:
+            base = out[first:last][y, x].T.astype(np.float32) / np.float32(settings.gain)
+        said = _mixed(base, np.exp2(stops), settings.strength)
+        result = base + a * np.maximum(said - base, 0)
+        out[first:last][y, x] = np.minimum(result * np.float32(settings.gain), limit).T
+
+    for _ in _threaded(mend, lost.strips()):
+        pass
     return out
 
 
-def _unscaled(out: NDArray[Any], first: int, last: int, index: NDArray[np.intp], gain: float) -> Floats:
-    return out[first:last].reshape(-1, 3)[index].astype(np.float32) / np.float32(gain)
+def _threaded(work: Callable[[tuple[int, int]], T], strips: Iterable[tuple[int, int]]) -> Iterator[T]:
+    """Results in the strips' order. Strips do not touch each other, so threads change nothing but the time."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        yield from pool.map(work, strips)
+
+
+def _mixed(low: Floats, high: Floats, strength: float) -> Floats:
+    """From ``low`` (strength 0) to ``high`` (strength 1), even in stops."""
+    if strength == 1:
+        return high
+    return np.asarray(np.maximum(low, np.float32(1e-6)) ** np.float32(1 - strength) * high ** np.float32(strength))
 
 
 def confidence(codes: NDArray[Any]) -> Floats:
     """Per pixel the largest blend weight of its channels: ``(H, W) float32``, 0 = measured, 1 = reconstructed."""
     blend = blend_table(int(np.iinfo(codes.dtype).max) + 1)
-    return np.asarray(blend[np.maximum(np.maximum(codes[..., 0], codes[..., 1]), codes[..., 2])])
-
-
-def look_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
-    """``table[codes]``, contiguous; 8-bit codes into 16- or 32-bit entries through OpenCV, several times faster."""
-    if codes.dtype != np.uint8:
-        return table[codes]
-    import cv2
-
-    carrier = {2: np.uint16, 4: np.float32}[table.dtype.itemsize]
-    return np.asarray(cv2.LUT(np.ascontiguousarray(codes), table.view(carrier))).view(table.dtype).reshape(codes.shape)
+    return np.asarray(blend[brightest_channel(codes)])
 
 
 def _strips(rows: int) -> Iterator[tuple[int, int]]:
@@ -160,42 +171,43 @@ class _Lost:
     def strips(self) -> Iterator[tuple[int, int]]:
         return (strip for strip, busy in zip(_strips(self.rows), self.busy, strict=True) if busy)
 
-    def pixels(self, codes: NDArray[Any], first: int, last: int) -> NDArray[np.intp]:
-        strip = codes[first:last]
-        any_lost = np.maximum(np.maximum(strip[..., 0], strip[..., 1]), strip[..., 2]) >= self.threshold
-        return np.flatnonzero(any_lost)
+    def pixels(self, codes: NDArray[Any], first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows (from ``first``) and columns of the pixels of a strip with a lost channel."""
+        y, x = np.nonzero(brightest_channel(codes[first:last]) >= self.threshold)
+        return y, x
 
 
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """A weighted coarse grid: ``weighted`` = weight * value and ``weight``, both ``(h, w, c)``; value = ratio after interpolation."""
+def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: _Lost) -> Floats:
+    """What to interpolate at lost pixels, ``(h', w', 6)``: the generator's log2 radiance, and the mean log2 of lost pixels.
 
-    weighted: Floats
-    weight: Floats
-
-
-def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: _Lost) -> tuple[_Grid, _Grid]:
-    """Grids of (1) the generator's stops, weighted by lost share, (2) mean log2 of lost pixels, weighted by their number."""
+    Both are means with weights (lost share, number of lost pixels), blurred together with their weights: a cell in which
+    nothing was lost takes over what its neighbours say.
+    """
     height, width = coarse.stops.shape[:2]
     rows, columns = codes.shape[:2]
     log_linear = np.log2(linear + np.float32(FLOOR))
-    count = np.zeros(height * width)
-    total = np.zeros((3, height * width))
-    for first, last in lost.strips():
-        index = lost.pixels(codes, first, last)
-        y, x = np.divmod(index, columns)
-        cell = (y + first) * height // rows * width + x * width // columns
-        v = codes[first:last].reshape(-1, 3)[index]
-        count += np.bincount(cell, minlength=height * width)
-        for c in range(3):
-            total[c] += np.bincount(cell, log_linear[v[:, c]], minlength=height * width)
+    column_cell = np.arange(columns) * width // columns
+    totals = np.zeros((4, height * width))
+
+    def gather(strip: tuple[int, int]) -> tuple[int, list[NDArray[Any]]]:
+        first, last = strip
+        y, x = lost.pixels(codes, first, last)
+        start = first * height // rows * width
+        cell = ((y + first) * height // rows) * width + column_cell[x] - start
+        v = codes[first:last][y, x]
+        return start, [np.bincount(cell), *(np.bincount(cell, log_linear[v[:, c]]) for c in range(3))]
+
+    for start, sums in _threaded(gather, lost.strips()):
+        for total, part in zip(totals, sums, strict=True):
+            total[start : start + len(part)] += part
+    # a trace of weight everywhere: far from any lost pixel the value does not matter, but it must be finite
     per_cell = rows * columns / (height * width)
-    weight = (count / per_cell).reshape(height, width, 1).astype(np.float32)
-    sums = (total / per_cell).T.reshape(height, width, 3).astype(np.float32)
-    # a channel that survives everywhere in a cell still needs a say for its neighbours' interpolation: add a trace
-    share = coarse.share + np.float32(_SMALL)
-    upsampled = [_smooth(g, codes.shape) for g in (coarse.stops * share, share, sums, weight)]
-    return _Grid(upsampled[0], upsampled[1]), _Grid(upsampled[2], upsampled[3])
+    weight = (totals[0] / per_cell + _TRACE).reshape(height, width, 1).astype(np.float32)
+    stops = (totals[1:] / per_cell).T.reshape(height, width, 3).astype(np.float32)
+    share = coarse.share + np.float32(_TRACE)
+    said = _smooth(coarse.stops * share, codes.shape) / _smooth(share, codes.shape)
+    seen = _smooth(stops, codes.shape) / _smooth(weight, codes.shape)
+    return np.concatenate([said, seen], axis=2)
 
 
 def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
@@ -203,11 +215,9 @@ def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
     import cv2
 
     height, width = grid.shape[:2]
-    factor = min(4, shape[0] // height, shape[1] // width)
-    if factor < 2:
-        return grid
+    factor = max(1, min(4, shape[0] // height, shape[1] // width))
     fine = cv2.resize(grid, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
-    blurred = cv2.GaussianBlur(fine, (0, 0), factor / 2, borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.GaussianBlur(fine, (0, 0), max(factor / 2, 0.7), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred).reshape(height * factor, width * factor, -1)
 
 
@@ -225,29 +235,15 @@ def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Flo
     return np.asarray(wide).reshape(last - first, shape[1], -1)
 
 
-def _lost_stops(
-    v: NDArray[Any],
-    linear: Floats,
-    blend: Floats,
-    grids: tuple[_Grid, _Grid],
-    shape: tuple[int, ...],
-    first: int,
-    last: int,
-    index: NDArray[np.intp],
-) -> Floats:
-    """log2 radiance of lost pixels, ``(n, 3)``: interpolated generator output plus the texture of surviving channels."""
-    said, seen = (
-        _rows_at(g.weighted, shape, first, last).reshape(-1, 3)[index]
-        / np.maximum(_rows_at(g.weight, shape, first, last).reshape(-1, g.weight.shape[2])[index], 1e-9)
-        for g in grids
-    )
-    light = linear[v]
+def _lost_stops(light: Floats, survival: Floats, said: Floats, seen: Floats) -> Floats:
+    """log2 radiance of lost pixels: what the generator said plus the texture of the surviving channels. All ``(3, n)``."""
     detail = np.log2(light + np.float32(FLOOR)) - seen
     # brighter survivors are less noisy; what is itself about to clip has no say
-    weight = (1 - blend[v]) * light
-    lent = (weight * detail).sum(axis=1) / (weight.sum(axis=1) + np.float32(0.05))
-    lent = DETAIL_LIMIT * np.tanh(lent / DETAIL_LIMIT)
-    return np.asarray(said + lent[:, None], dtype=np.float32)
+    weight = survival * light
+    detail *= weight
+    lent = (detail[0] + detail[1] + detail[2]) / (weight[0] + weight[1] + weight[2] + np.float32(0.05))
+    lent = np.float32(DETAIL_LIMIT) * np.tanh(lent / np.float32(DETAIL_LIMIT))
+    return np.asarray(said + lent)
 
 
 def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
@@ -279,6 +275,3 @@ def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple
     slope, offset = (_rows_at(grid, shape, first, last) for grid in response)
     x = np.log2(light + np.float32(FLOOR))
     return np.maximum(np.exp2(x + slope * x + offset) - np.float32(FLOOR), 0)
-
-
-__all__ = ["Coarse", "Reconstruction", "ask", "confidence", "look_up", "reconstruct"]

@@ -62,13 +62,17 @@ def load(path: Path, device: str = "auto") -> TorchGenerator:
     if path.is_dir():
         source = next((p for p in (path / "checkpoint.pt", path / WEIGHTS) if p.is_file()), path)
     if not source.is_file():
-        raise MissingModel("holds no weights for the torch backend", where=path, remedy="name a run folder, .safetensors or .pt")
+        raise MissingModel(
+            "holds no weights for the torch backend", where=path, remedy="name a run folder, .safetensors or .pt"
+        )
     try:
         description, weights = _read_safetensors(source) if source.suffix == ".safetensors" else _read_checkpoint(source)
         spec, network = _build(description, source)
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, OSError) as error:
-        raise ModelError("holds no generator of hdrcli", where=source, remedy="name a file that hdrcli train or export made") from error
+        raise ModelError(
+            "holds no generator of hdrcli", where=source, remedy="name a file that hdrcli train or export made"
+        ) from error
     except Exception as error:
         if type(error).__name__ != "UnpicklingError":  # what weights_only refuses; pickle's class, without importing pickle
             raise

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrcli.color import Transfer, decode, encode
+from hdrcli.image import look_up
 
 Floats = NDArray[np.float32]
 
@@ -65,7 +66,7 @@ def lost_share(codes: NDArray[Any], shape: tuple[int, int]) -> Floats:
     rows, columns = codes.shape[:2]
     threshold = int(math.ceil(BLEND_LOW * np.iinfo(codes.dtype).max))
     if rows < height or columns < width or rows * columns <= _STRIP_PIXELS:
-        return area_mean(table[codes], shape)
+        return area_mean(look_up(table, codes), shape)
     # Strips of whole cells: cell i covers rows [i R/h, (i+1) R/h); fractional borders need the rows on both sides
     share = np.zeros((height, width, 3), np.float32)
     cells = max(1, _STRIP_PIXELS * height // (rows * columns))
@@ -75,7 +76,7 @@ def lost_share(codes: NDArray[Any], shape: tuple[int, int]) -> Floats:
         block = codes[math.floor(start) : math.ceil(stop)]
         if int(block.max()) < threshold:
             continue
-        lost = area_mean(table[block], (block.shape[0], width))  # columns first: exact, and small from here on
+        lost = area_mean(look_up(table, block), (block.shape[0], width))  # columns first: exact, and small from here on
         share[first:last] = _reduce_rows(lost, start - math.floor(start), rows / height, last - first)
     return share
 
