@@ -477,12 +477,12 @@ def _clouds(a: Floats, e: Floats, foot: Floats) -> tuple[Floats, Floats]:
 def _sky(a: Floats, e: Floats, foot: Floats) -> Floats:
     """Radiance (3, n) of sky, clouds and sun."""
     high = np.exp(-np.maximum(e, 0.0) / 0.13)
-    colour = _mix(_rgb((0.5, 1.05, 2.5)), _rgb((1.15, 1.6, 2.4)), high)
+    colour = _mix(_rgb((0.28, 0.62, 1.6)), _rgb((0.66, 0.95, 1.55)), high)
     theta = np.hypot(a - SUN[0], e - SUN[1])
     cover, light = _clouds(a, e, foot)
     near = np.exp(-theta / 0.08)
-    colour = colour + _rgb((3.4, 2.9, 2.1)) * near + _rgb((30.0, 26.0, 20.0)) * np.exp(-theta / 0.009)
-    bright = (0.9 + 5.6 * light * light) * (1.0 + 0.7 * near)
+    colour = colour + _rgb((2.2, 1.8, 1.3)) * near + _rgb((30.0, 26.0, 20.0)) * np.exp(-theta / 0.009)
+    bright = (0.42 + 3.6 * light * light) * (1.0 + 0.7 * near)
     colour = _mix(colour, _rgb((1.0, 0.975, 0.94)) * bright, cover * 0.94)
     disc = np.clip((SUN_RADIUS - theta) / np.maximum(foot, 3e-4) + 0.5, 0.0, 1.0)
     return colour + _rgb((46000.0, 40000.0, 30000.0)) * (disc * np.exp(-1.1 * cover))

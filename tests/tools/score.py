@@ -186,7 +186,11 @@ def main(arguments: list[str] | None = None) -> int:
         values = [measure(predict(_image(p)), p) for p in taken]
         results[name] = summarise(values, [p.scene for p in taken])
         row = results[name]
-        print(f"{name:24}", "  ".join(f"{m} {row[m]:.3f} [{row['ci'][m][0]:.3f}, {row['ci'][m][1]:.3f}]" for m in METRICS), flush=True)
+        print(
+            f"{name:24}",
+            "  ".join(f"{m} {row[m]:.3f} [{row['ci'][m][0]:.3f}, {row['ci'][m][1]:.3f}]" for m in METRICS),
+            flush=True,
+        )
     if options.sheet:
         contact_sheet(taken, list(rows.values())[4], options.sheet)
     if options.out:
