@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hdrcli.conversion import Expansion, ExpandOptions, TonemapOptions, expand, tonemap
+    from hdrcli.conversion import ExpandOptions, Expansion, TonemapOptions, expand, tonemap
     from hdrcli.errors import HdrcliError
     from hdrcli.formats import WriteOptions, read, write
     from hdrcli.image import Image, Metadata

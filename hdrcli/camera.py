@@ -69,7 +69,7 @@ class Response:
 
     def invert(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """Code values in [0, 1] to exposure, float64."""
-        return np.interp(codes, CODES, self.exposures)
+        return np.asarray(np.interp(codes, CODES, self.exposures))
 
     def stops(self, codes: NDArray[Any]) -> NDArray[np.float64]:
         """Exposure at these codes in stops relative to code 0.5, as the table of measured cameras states it."""
@@ -164,7 +164,8 @@ def jpeg_round_trip(codes: Codes, quality: int) -> Codes:
     ok, data = cv2.imencode(".jpg", codes[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise MismatchError(f"JPEG encoder refused an image of {codes.shape}")
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded: Codes = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])
 
 
 def clipped_share(codes: Codes, threshold: float = 0.97) -> float:
@@ -178,7 +179,7 @@ def exposure_for_share(radiance: Floats, share: float) -> float:
     ``radiance``: ``(H, W, 3)``, white balance applied. A black scene gives 1.
     """
     brightest = brightest_channel(radiance).ravel()
-    k = min(max(int(round((1 - share) * brightest.size)), 0), brightest.size - 1)
+    k = min(max(round((1 - share) * brightest.size), 0), brightest.size - 1)
     level = float(np.partition(brightest, k)[k])
     return 1 / level if level > 0 else 1.0
 
@@ -295,7 +296,7 @@ def _rotation(view: View) -> NDArray[np.float64]:
     heading = np.array([[math.cos(h), 0, math.sin(h)], [0, 1, 0], [-math.sin(h), 0, math.cos(h)]])
     pitch = np.array([[1, 0, 0], [0, math.cos(p), math.sin(p)], [0, -math.sin(p), math.cos(p)]])
     roll = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
-    return heading @ pitch @ roll
+    return np.asarray(heading @ pitch @ roll)
 
 
 def exposure_alignment(prediction: Floats, truth: Floats, codes: Codes) -> float:

@@ -27,10 +27,10 @@ CLIP_CODE = 0.97
 class ExpandOptions:
     """How to expand.
 
-    ``model``: a bundle by name, a path (bundle, run folder, weights), or a classical operator. ``backend``: auto, onnx or torch.
-    ``device``: auto, cpu, cuda or cuda:N. ``whole``: the generator's whole output ("all") instead of its highlights alone.
-    ``ev``: exposure of the result in stops. ``white_nits``: cd/m2 that 1.0 stands for, recorded, not applied. ``peak_stops``: upper
-    limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: pixels as float16.
+    ``model``: a bundle by name, a path (bundle, run folder, weights), or a classical operator. ``backend``: auto, onnx,
+    torch. ``device``: auto, cpu, cuda, cuda:N. ``whole``: the generator's whole output ("all") instead of highlights alone.
+    ``ev``: exposure of the result in stops. ``white_nits``: cd/m2 that 1.0 stands for, recorded, not applied.
+    ``peak_stops``: upper limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: float16.
     Raises UsageError for values out of range.
     """
 
@@ -117,7 +117,7 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
 
 
 def _largest(pixels: NDArray[Any]) -> float:
-    """The largest value; halves that are not negative sort like the integers of their bits, and those are compared much faster."""
+    """The largest value; halves >= 0 sort like the integers of their bits, and those are compared much faster."""
     if pixels.dtype == np.float16:
         return float(pixels.view(np.uint16).max().view(np.float16))
     return float(pixels.max())
@@ -171,7 +171,7 @@ def load_generator(model: str, backend: str = "auto", device: str = "auto") -> G
 
 @dataclass(frozen=True)
 class TonemapOptions:
-    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: exposure in stops before it. ``bits``: 8 or 16."""
+    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops before it, ``bits``: 8 or 16."""
 
     operator: str = "reinhard"
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -107,7 +107,7 @@ def brightest_channel(pixels: NDArray[Any]) -> NDArray[Any]:
 def look_up(table: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
     """``table[codes]``, contiguous; 8-bit codes into 16- or 32-bit entries through OpenCV, several times faster."""
     if codes.dtype != np.uint8:
-        return table[codes]
+        return np.asarray(table[codes])
     import cv2
 
     carrier = {2: np.uint16, 4: np.float32}[table.dtype.itemsize]

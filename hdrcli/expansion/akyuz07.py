@@ -17,7 +17,7 @@ SUMMARY = "one power curve for all pixels (Akyuz et al. 2007)"
 
 @dataclass(frozen=True)
 class Parameters:
-    """``gamma``: exponent on luminance; 1 only scales, above 1 stretches highlights. ``peak``: LDR whites that white becomes."""
+    """``gamma``: exponent on luminance; 1 only scales, more stretches highlights. ``peak``: LDR whites that white becomes."""
 
     gamma: float = 1.4
     peak: float = 4.0

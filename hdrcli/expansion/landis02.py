@@ -1,4 +1,4 @@
-"""Landis 2002, "Production-ready global illumination" (SIGGRAPH course 16, part 3): highlights above a threshold grow to a peak.
+"""Landis 2002, "Production-ready global illumination" (SIGGRAPH course 16, part 3): above a threshold light grows to a peak.
 
 For luminance L above the threshold R: k = ((L - R) / (1 - R))^alpha, L' = (1 - k) L + k L_peak L; below R nothing changes.
 """
@@ -16,7 +16,7 @@ SUMMARY = "power expansion above a threshold (Landis 2002)"
 
 @dataclass(frozen=True)
 class Parameters:
-    """``threshold``: linear luminance above which highlights grow. ``alpha``: falloff. ``peak``: LDR whites that white becomes."""
+    """``threshold``: linear luminance where growth begins. ``alpha``: falloff. ``peak``: LDR whites that white becomes."""
 
     threshold: float = 0.5
     alpha: float = 2.0

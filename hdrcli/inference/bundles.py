@@ -1,6 +1,6 @@
 """Bundles: folders with exported weights and a model card (model.toml). Finding, reading and checking them.
 
-Searched in this order: the folders in ``HDRCLI_MODELS`` (separated like PATH), the user's data folder, those that came with hdrcli.
+Searched in this order: the folders in ``HDRCLI_MODELS`` (separated like PATH), the user's data folder, what came with hdrcli.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ KNOWN_INPUTS = ("ldr", "clip")
 class GeneratorSpec:
     """What a generator G_Y takes and gives.
 
-    ``inputs``: names of its ``(N, 3, h, w) float32`` inputs: "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map). h and w
-    are multiples of ``multiple``, h w about ``working_size``^2. It gives T(y / peak): ``(N, 3, h, w)``, y in LDR whites.
+    ``inputs``: names of its ``(N, 3, h, w) float32`` inputs: "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map). h and
+    w are multiples of ``multiple``, h w about ``working_size``^2. It gives T(y / peak): ``(N, 3, h, w)``, y in LDR whites.
     ``origin``: the bundle or file it came from. ``architecture`` and ``network`` (its options) are for the torch backend.
     """
 
@@ -41,9 +41,13 @@ class GeneratorSpec:
     def __post_init__(self) -> None:
         unknown = [name for name in self.inputs if name not in KNOWN_INPUTS]
         if unknown or not self.inputs:
-            raise ModelError(f"wants inputs that this version can't make: {', '.join(unknown) or 'none'}", where=self.origin)
+            raise ModelError(
+                f"wants inputs that this version can't make: {', '.join(unknown) or 'none'}",
+                where=self.origin,
+                remedy="use a newer hdrcli",
+            )
         if not (0 < self.working_size <= 4096 and 0 < self.multiple <= 256 and 1 <= self.peak <= 2**20):
-            raise ModelError("has a working size, multiple or peak out of range", where=self.origin)
+            raise ModelError("has a working size, multiple or peak out of range", where=self.origin, remedy="export it again")
 
 
 class Generator(Protocol):
@@ -59,4 +63,4 @@ class Generator(Protocol):
 
 def from_t(t: Floats, peak: float) -> Floats:
     """T domain to scene-linear, never negative: y = peak (exp(T log(1 + mu)) - 1) / mu (Eq. 1 inverted)."""
-    return np.maximum(np.expm1(t * np.float32(np.log1p(MU))) * np.float32(peak / MU), 0)
+    return np.asarray(np.maximum(np.expm1(t * np.float32(np.log1p(MU))) * np.float32(peak / MU), 0), dtype=np.float32)

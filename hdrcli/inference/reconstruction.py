@@ -63,7 +63,7 @@ class Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """A generator's answer about one photo: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost share): ``(h, w, 3)``."""
+    """A generator's answer to one photo, ``(h, w, 3)`` each: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost)."""
 
     stops: Floats
     codes: Floats
@@ -207,7 +207,7 @@ def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: 
     share = coarse.share + np.float32(_TRACE)
     said = _smooth(coarse.stops * share, codes.shape) / _smooth(share, codes.shape)
     seen = _smooth(stops, codes.shape) / _smooth(weight, codes.shape)
-    return np.concatenate([said, seen], axis=2)
+    return np.asarray(np.concatenate([said, seen], axis=2), dtype=np.float32)
 
 
 def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
@@ -218,7 +218,7 @@ def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
     factor = max(1, min(4, shape[0] // height, shape[1] // width))
     fine = cv2.resize(grid, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
     blurred = cv2.GaussianBlur(fine, (0, 0), max(factor / 2, 0.7), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(blurred).reshape(height * factor, width * factor, -1)
+    return np.asarray(blurred, dtype=np.float32).reshape(height * factor, width * factor, -1)
 
 
 def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Floats:
@@ -256,11 +256,11 @@ def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
 
     x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(FLOOR))
     change = coarse.stops - x
-    weight = np.maximum(1 - coarse.share * 4, np.float32(1e-3))
+    weight: Floats = np.asarray(np.maximum(1 - coarse.share * 4, np.float32(1e-3)), dtype=np.float32)
     size = 2 * (max(coarse.stops.shape[:2]) // 12) + 1
 
-    def mean(values: Floats) -> Floats:
-        return np.asarray(cv2.blur(values, (size, size), borderType=cv2.BORDER_REFLECT))
+    def mean(values: NDArray[Any]) -> Floats:
+        return np.asarray(cv2.blur(values, (size, size), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
 
     total = mean(weight)
     mean_x, mean_c = mean(weight * x) / total, mean(weight * change) / total
@@ -274,4 +274,4 @@ def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
 def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple[int, ...], first: int, last: int) -> Floats:
     slope, offset = (_rows_at(grid, shape, first, last) for grid in response)
     x = np.log2(light + np.float32(FLOOR))
-    return np.maximum(np.exp2(x + slope * x + offset) - np.float32(FLOOR), 0)
+    return np.asarray(np.maximum(np.exp2(x + slope * x + offset) - np.float32(FLOOR), 0), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Generators in PyTorch: from a run folder, a .safetensors file or a .pt read with weights_only. Imported only when asked for."""
+"""Generators in PyTorch: from a run folder, a .safetensors or a .pt read with weights_only. Imported only when asked for."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def is_weights(path: Path) -> bool:
 def load(path: Path, device: str = "auto") -> TorchGenerator:
     """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors`` or ``.pt`` file.
 
-    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, UsageError for a device that
-    is not there.
+    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, UsageError for a device
+    that is not there.
     """
     try:
         import torch

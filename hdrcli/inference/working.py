@@ -39,7 +39,7 @@ def blend_table(codes: int) -> Floats:
 
 
 def working_shape(height: int, width: int, working_size: int, multiple: int) -> tuple[int, int]:
-    """Height and width a generator works at: the photo's form, about ``working_size``^2 pixels or fewer, multiples of ``multiple``."""
+    """Height, width a generator works at: the form, at most about ``working_size``^2 pixels, in steps of ``multiple``."""
     scale = min(1.0, working_size / math.sqrt(height * width))
     sides = (max(1, round(side * scale / multiple)) * multiple for side in (height, width))
     h, w = (min(side, MAX_WORKING_SIDE // multiple * multiple) for side in sides)
@@ -47,7 +47,7 @@ def working_shape(height: int, width: int, working_size: int, multiple: int) -> 
 
 
 def area_mean(values: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """Cell means: ``(H, W, C)`` uint8, uint16 or float32 -> ``(h, w, C)`` of the same type (OpenCV INTER_AREA; enlarges bilinearly)."""
+    """Cell means: ``(H, W, C)`` uint8, uint16 or float32 -> ``(h, w, C)`` of the same type (enlarges bilinearly)."""
     import cv2
 
     height, width = shape
@@ -64,7 +64,7 @@ def lost_share(codes: NDArray[Any], shape: tuple[int, int]) -> Floats:
     height, width = shape
     table = blend_table(int(np.iinfo(codes.dtype).max) + 1)
     rows, columns = codes.shape[:2]
-    threshold = int(math.ceil(BLEND_LOW * np.iinfo(codes.dtype).max))
+    threshold = math.ceil(BLEND_LOW * np.iinfo(codes.dtype).max)
     if rows < height or columns < width or rows * columns <= _STRIP_PIXELS:
         return area_mean(look_up(table, codes), shape)
     # Strips of whole cells: cell i covers rows [i R/h, (i+1) R/h); fractional borders need the rows on both sides

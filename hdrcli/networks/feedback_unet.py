@@ -91,7 +91,7 @@ class DilatedDenseBlock(nn.Module):
 
 
 class FeedbackBlock(nn.Module):
-    """cat(features, hidden) -> 1x1 -> three dilated dense blocks -> 3x3; the result goes to the decoder and back as hidden state."""
+    """cat(features, hidden) -> 1x1 -> three dilated dense blocks -> 3x3; the result is decoded, and the next hidden state."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -154,12 +154,13 @@ class FeedbackUNet(nn.Module):
                 self.gate_over = Gate(4 * w)
                 self.gate_under = nn.ModuleList(Gate(o) for o in widths)
         # The stem's inverse is resize + conv, not a pixel shuffle: no mosaic
-        self.tail = nn.Conv2d(w, 3, 3, padding=1) if stem == 1 else nn.Sequential(nn.Conv2d(w + 6, w // 2, 3, padding=1), nn.ReLU())
-        if stem > 1:
-            self.out = nn.Conv2d(w // 2, 3, 3, padding=1)
-        last = self.tail if stem == 1 else self.out
-        nn.init.zeros_(last.weight)  # starts as the linearised input
-        nn.init.zeros_(last.bias)
+        if stem == 1:
+            self.tail: nn.Module = (last := nn.Conv2d(w, 3, 3, padding=1))
+        else:
+            self.tail = nn.Sequential(nn.Conv2d(w + 6, w // 2, 3, padding=1), nn.ReLU())
+            self.out = last = nn.Conv2d(w // 2, 3, 3, padding=1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # starts as the linearised input
 
     def iterate(
         self, ldr: Tensor, clip: Tensor | None = None, maps: Tensor | None = None, embeddings: Tensor | None = None

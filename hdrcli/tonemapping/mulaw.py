@@ -1,4 +1,6 @@
-"""The mu-law curve that HDR papers show and measure on: T(y) = log(1 + mu y / peak) / log(1 + mu), Kalantari & Ramamoorthi 2017, eq. 5.
+"""The mu-law curve that HDR papers show and measure on: Kalantari & Ramamoorthi 2017, eq. 5.
+
+T(y) = log(1 + mu y / peak) / log(1 + mu).
 
 T is taken as the displayed *code*, as the papers do, so the result is shown without a further sRGB curve.
 """

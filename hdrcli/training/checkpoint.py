@@ -31,7 +31,9 @@ def save(state: dict[str, Any], folder: Path) -> None:
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         fault = f"checkpoint can't be written: {error.strerror or error}"
-        raise TrainingError(fault, where=target, remedy="check free space and rights; the older checkpoint is intact") from error
+        raise TrainingError(
+            fault, where=target, remedy="check free space and rights; the older checkpoint is intact"
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -125,8 +125,8 @@ def load_scenes(files: Sequence[SceneFile], report: Callable[[str], None] = lamb
 def random_view(scene: Scene, size: int, rng: np.random.Generator) -> Floats:
     """A random square view: ``(size, size, 3) float32`` radiance.
 
-    Panoramas: any heading, pitch ~ N(2, 14) within +-55 degrees, roll ~ N(0, 3), field of view 35..105 degrees. Photos: a square
-    crop of 60..100 % of the short side. Saturation times exp(N(0, 0.2)), mirrored half of the time.
+    Panoramas: any heading, pitch ~ N(2, 14) within +-55 degrees, roll ~ N(0, 3), field of view 35..105 degrees. Photos: a
+    square crop of 60..100 % of the short side. Saturation times exp(N(0, 0.2)), mirrored half of the time.
     """
     import cv2
 
@@ -146,9 +146,9 @@ def random_view(scene: Scene, size: int, rng: np.random.Generator) -> Floats:
 
 
 def saturated(radiance: Floats, factor: float) -> Floats:
-    """Distance to grey of the same luminance times ``factor``, negatives cut: the scenes are few, colours shall not name them."""
+    """Distance to grey of the same luminance times ``factor``, negatives cut: scenes are few, colours shall not name them."""
     grey = luminance(radiance)[..., None]
-    return np.maximum(grey + np.float32(factor) * (radiance - grey), 0)
+    return np.asarray(np.maximum(grey + np.float32(factor) * (radiance - grey), 0), dtype=np.float32)
 
 
 class SampleStream(IterableDataset[dict[str, NDArray[Any]]]):

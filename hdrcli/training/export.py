@@ -90,10 +90,14 @@ def export_onnx(export: Export, path: Path) -> float:
         )
     assert program is not None
     program.save(str(path), external_data=False)
-    worst = max(_difference(export, network, path, shape) for shape in ((1, side, side), (3, export.multiple, 3 * export.multiple)))
+    worst = max(
+        _difference(export, network, path, shape) for shape in ((1, side, side), (3, export.multiple, 3 * export.multiple))
+    )
     if not worst <= PARITY:
         path.unlink()
-        raise ModelError(f"ONNX and torch differ by {worst:.2g} in T, more than {PARITY:g}", where=path, remedy="report this as a bug")
+        raise ModelError(
+            f"ONNX and torch differ by {worst:.2g} in T, more than {PARITY:g}", where=path, remedy="report this as a bug"
+        )
     return worst
 
 
@@ -129,7 +133,9 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=target.parent))
     except OSError as error:
-        raise UnwritableOutput(f"can't be written: {error.strerror}", where=target, remedy="check rights and free space") from error
+        raise UnwritableOutput(
+            f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
+        ) from error
     try:
         parity = export_onnx(export, temporary / export.file)
         files = {export.file: hashlib.sha256((temporary / export.file).read_bytes()).hexdigest()}
@@ -140,7 +146,9 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
             shutil.rmtree(target)
         temporary.replace(target)
     except OSError as error:
-        raise UnwritableOutput(f"can't be written: {error.strerror}", where=target, remedy="check rights and free space") from error
+        raise UnwritableOutput(
+            f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target

@@ -141,7 +141,9 @@ def train(
                 means = {name: float(value) / since for name, value in sums.items()}
                 bad = [name for name, value in means.items() if not math.isfinite(value)]
                 if bad:
-                    raise TrainingError(f"{bad[0]} is no longer finite at step {step}", where=folder, remedy="resume with a lower rate")
+                    raise TrainingError(
+                        f"{bad[0]} is no longer finite at step {step}", where=folder, remedy="resume with a lower rate"
+                    )
                 logger(means, step)
                 observe(Progress(step, fraction, elapsed, since / (now - reported), means))
                 sums, since, reported = {}, 0, now
@@ -163,7 +165,10 @@ def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, 
     if not resume:
         raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")
     old = checkpoint.load(path)
-    if old["description"] != json.loads(json.dumps(objective.describe(), default=str)) and old["description"] != objective.describe():
+    if (
+        old["description"] != json.loads(json.dumps(objective.describe(), default=str))
+        and old["description"] != objective.describe()
+    ):
         raise TrainingError("holds a run with other options", where=folder, remedy="give the same options, or another --out")
     return old
 
@@ -180,7 +185,9 @@ def _accelerator(device: str) -> str:
 def _batches(
     objective: Objective, scenes: tuple[Scene, ...], config: LoopConfig, *, start: int, fabric: Any
 ) -> Iterator[dict[str, torch.Tensor]]:
-    stream = SampleStream(scenes, objective.view_size, objective.samples, seed=config.seed, start=start * objective.views_per_batch)
+    stream = SampleStream(
+        scenes, objective.view_size, objective.samples, seed=config.seed, start=start * objective.views_per_batch
+    )
     loader = DataLoader(
         stream,
         batch_size=objective.batch_size,
@@ -198,7 +205,8 @@ def _batches(
 @torch.no_grad()
 def _average(averaged: nn.Module, networks: nn.Module, decay: float) -> None:
     """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
-    mine, theirs = list(averaged.parameters()), list(networks.parameters())
+    mine: list[torch.Tensor] = list(averaged.parameters())
+    theirs: list[torch.Tensor] = list(networks.parameters())
     torch._foreach_lerp_(mine, theirs, 1 - decay)
     for a, b in zip(averaged.buffers(), networks.buffers(), strict=True):
         a.copy_(b)
@@ -207,11 +215,11 @@ def _average(averaged: nn.Module, networks: nn.Module, decay: float) -> None:
 def _tensorboard(folder: Path) -> Callable[[dict[str, float], int], None]:
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(folder)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(folder)
 
     def log(values: dict[str, float], step: int) -> None:
         for name, value in values.items():
-            writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, step)
+        writer.flush()
 
     return log

@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.out:
         protocol = {
             "definition": " ".join((__doc__ or "").split()),
-            "data": f"split val of {options.data.name}: {len({p.scene for p in taken})} scenes, {VIEWS} views each, {SIZE} x {SIZE}",
+            "data": f"split val of {options.data.name}: {len({p.scene for p in taken})} scenes, each {VIEWS} views of {SIZE}",
             "seed": SEED,
             "constant_gain": gain,
             "versions": {"hdrcli": __version__, "numpy": np.__version__},

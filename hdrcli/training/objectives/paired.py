@@ -100,7 +100,8 @@ def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[s
     if rng.random() < config.steepened:
         power = rng.uniform(0.85, 1.5)
         exposed = steepen(exposed, power)
-        view = exposed / np.maximum(camera.exposed(np.ones_like(view[:1, :1])), 1e-12)
+        factors = np.maximum(camera.exposed(np.ones_like(view[:1, :1])), 1e-12)
+        view = np.asarray(exposed / factors, dtype=np.float32)
     codes = camera.shoot(view, rng)
     linear = decoding_table(Transfer.SRGB, 256)[codes]
     peak = config.network.peak
