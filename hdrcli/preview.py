@@ -11,7 +11,7 @@ from hdrcli.image import Image, as_unit_float
 Floats = NDArray[np.float32]
 
 PANEL = (900, 1200)  # largest height and width of a panel
-_LABEL_HEIGHT, _LABEL_WIDTH, _GAP, _GREY = 30, 260, 8, 40
+_LABEL_HEIGHT, _LABEL_WIDTH, _GAP, _GREY = 36, 340, 8, 40
 _STRIP_ROWS = 512
 
 
@@ -65,5 +65,5 @@ def _panel(label: str, light: Floats) -> NDArray[np.uint8]:
     shown = np.rint(np.clip(encode(np.clip(light, 0, 1), Transfer.SRGB), 0, 1) * 255).astype(np.uint8)
     panel[_LABEL_HEIGHT : _LABEL_HEIGHT + height, _GAP + left : _GAP + left + width] = shown
     white = (230, 230, 230)
-    cv2.putText(panel, label, (_GAP, _LABEL_HEIGHT - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.5, white, 1, cv2.LINE_AA)
+    cv2.putText(panel, label, (_GAP, _LABEL_HEIGHT - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7, white, 1, cv2.LINE_AA)
     return panel

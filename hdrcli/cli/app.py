@@ -83,13 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _abandon_stdout()
         return ExitCode.FAILURE
     except _ArgumentFault as fault:
-        path = fault.ctx.command_path if fault.ctx is not None else PROGRAM
-        message = " ".join(printable(line) for line in fault.format_message().splitlines()).strip().rstrip(".")
-        print(complaint(UsageError(message, remedy=f"see {path} --help")), file=sys.stderr)
+        print(complaint(_as_usage_error(fault)), file=sys.stderr)
         return ExitCode.USAGE
     except (Exception, KeyboardInterrupt) as error:
         print(complaint(error, debug=invocation.debug), file=sys.stderr)
         return code_of(error)
+
+
+def _as_usage_error(fault: Any) -> UsageError:
+    """typer's words about an argument as one of our own errors."""
+    likely = getattr(fault, "possibilities", None)
+    words = fault.message if likely else fault.format_message()
+    path = fault.ctx.command_path if fault.ctx is not None else PROGRAM
+    question = f"did you mean {' or '.join(likely)}? " if likely else ""
+    return UsageError(printable(" ".join(words.split())).rstrip("."), remedy=f"{question}see {path} --help")
 
 
 def _let_terminate_interrupt() -> None:

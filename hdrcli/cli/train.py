@@ -190,8 +190,11 @@ def _observer(say: Presenter, advance: Callable[[float, str], None]) -> Callable
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Lightning advertises and explains itself; what matters comes as errors."""
-    for name in ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # not by logger: importing Lightning sets the levels of its loggers anew
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -12,6 +12,17 @@ from hdrcli.inference.bundles import Bundle, verified_bytes
 from hdrcli.inference.generator import Floats, GeneratorSpec
 
 
+def runtime() -> Any:
+    """The module onnxruntime, its telemetry off. Raises MissingExtra."""
+    # read at its import: else 1.31 keeps a database of events in the user's cache, and a file in the temporary folder
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtra("onnxruntime", "train", purpose="running a bundle") from None
+    return onnxruntime
+
+
 def cuda_driver_present() -> bool:
     """Is there an NVIDIA driver? (onnxruntime-gpu lists CUDA as available even where there is none.)"""
     try:
@@ -39,11 +50,7 @@ def load(bundle: Bundle, device: str = "auto") -> OnnxGenerator:
 
     Raises UsageError if CUDA is asked for and can't be had, ModelError for a file that is tampered with or no such network.
     """
-    try:
-        import onnxruntime as ort
-    except ImportError:
-        raise MissingExtra("onnxruntime", "train", purpose="running a bundle") from None
-
+    ort = runtime()
     spec = bundle.spec()
     content = verified_bytes(bundle, bundle.file("g_y").name)
     kind, _, index = device.partition(":")

@@ -102,12 +102,12 @@ def export_onnx(export: Export, path: Path) -> float:
 
 
 def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int, int, int]) -> float:
-    import onnxruntime
+    from hdrcli.inference.onnx_backend import runtime
 
     inputs = example_inputs(export, *shape, seed=1)
     with torch.no_grad():
         expected = network(*inputs)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = runtime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = {name: value.numpy() for name, value in zip(export.inputs, inputs, strict=True)}
     (result,) = session.run(None, feed)
     return float((torch.from_numpy(result) - expected).abs().max())

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import Cli
+
+
+@pytest.fixture
+def models(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the user's own with the bundle "tiny" and one that is damaged."""
+    Path("models").mkdir()
+    monkeypatch.setenv("HDRCLI_MODELS", "models")
+    return Path(shutil.copytree(tiny_bundle, "models/tiny"))
+
+
+def test_list(cli: Cli, models: Path) -> None:
+    ran = cli("models", "list")
+    assert (ran.code, ran.err) == (0, "")
+    rows = {line.split()[0]: line.split() for line in ran.out.splitlines()}
+    assert rows["tiny"][1:3] == ["7", "handmade"]
+    assert rows["tiny"][-1] == str(models)
+    assert "linear" in rows
+    assert "\x1b" not in ran.out
+
+
+def test_list_names_what_is_damaged_and_shows_the_rest(cli: Cli, models: Path) -> None:
+    Path("models/broken").mkdir()
+    Path("models/broken/model.toml").write_text("hello", encoding="utf-8")
+    ran = cli("models", "list")
+    assert (ran.code, len(ran.lines)) == (3, 1)
+    assert "models/broken/model.toml" in ran.err
+    assert "tiny" in ran.out
+
+
+def test_list_json(cli: Cli, models: Path) -> None:
+    records = {r["name"]: r for r in map(json.loads, cli("models", "list", "--json").out.splitlines())}
+    assert records["tiny"]["bytes"] > 0
+    assert records["linear"]["recipe"] == "classical"
+
+
+def test_show(cli: Cli, models: Path) -> None:
+    ran = cli("models", "show", "tiny")
+    assert (ran.code, ran.err) == (0, "")
+    assert "working_size  64" in ran.out
+    assert "names    one, two" in ran.out
+    card = json.loads(cli("models", "show", str(models), "--json").out)
+    assert card["domain"]["inputs"] == ["ldr", "clip"]
+    assert card["training"]["made"] == "2026-01-02"
+
+
+def test_verify(cli: Cli, models: Path) -> None:
+    assert cli("models", "verify", "tiny").out == "tiny: 1 file(s) as on the card\n"
+    (models / "g_y.onnx").write_bytes(b"tampered")
+    ran = cli("models", "verify")
+    assert (ran.code, len(ran.lines)) == (1, 1)
+    assert ran.err.startswith("hdrcli: models/tiny/g_y.onnx: differs from its model card")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["show", "nix"], 4, "no model 'nix'"),
+        (["verify", "nix"], 4, "no model 'nix'"),
+        (["export", "nix", "-o", "x"], 4, "nix: holds no training run"),
+    ],
+)
+def test_faults(cli: Cli, models: Path, arguments: list[str], code: int, words: str) -> None:
+    ran = cli("models", *arguments)
+    assert (ran.code, len(ran.lines)) == (code, 1)
+    assert words in ran.err
+    assert ran.err.endswith(")\n")
+    assert not Path("x").exists()
