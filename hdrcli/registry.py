@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hdrcli.errors import UsageError
 
@@ -39,7 +39,7 @@ def load(package: str, name: str) -> ModuleType:
 
 
 def build(cls: type[Any], options: dict[str, str]) -> Any:
-    """A dataclass from ``key=value`` texts, each converted to the type of the field's default.
+    """A dataclass from ``key=value`` texts, each converted to the type of the field's default; a ``Literal`` field takes only its values.
 
     ``group.key`` reaches into a field that is a dataclass itself.
 
@@ -63,6 +63,9 @@ def _set(group: Any, key: str, text: str, *, where: str) -> Any:
         inside = ", ".join(f"{name}.{f.name}" for f in fields(default))
         raise UsageError(f"{name} is a group of parameters", where=where, remedy=f"name one of {inside}")
     value = _set(default, rest, text, where=where) if dot else _convert(text, default, where=where)
+    kind = get_type_hints(type(group))[name]
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise UsageError(f"no {name} {text!r}", where=where, remedy=f"there are: {', '.join(map(str, get_args(kind)))}")
     return replace(group, **{name: value})
 
 
