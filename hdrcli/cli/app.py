@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     invocation = Invocation()
     if arguments is None:
         arguments = sys.argv[1:]
+        _prepare_streams()
         _let_terminate_interrupt()
     try:
         code = program(arguments, invocation)
@@ -97,6 +99,16 @@ def _as_usage_error(fault: Any) -> UsageError:
     path = fault.ctx.command_path if fault.ctx is not None else PROGRAM
     question = f"did you mean {' or '.join(likely)}? " if likely else ""
     return UsageError(printable(" ".join(words.split())).rstrip("."), remedy=f"{question}see {path} --help")
+
+
+def _prepare_streams() -> None:
+    """Streams that the shell has closed go to nowhere; what stdout's encoding lacks is escaped, as on stderr."""
+    # in this order: opening takes the lowest free descriptor, so no file of ours becomes the C libraries' stderr
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _let_terminate_interrupt() -> None:

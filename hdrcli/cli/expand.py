@@ -160,6 +160,8 @@ def _extension(output: Path | None, format: HdrFormat | None) -> str:
         if format is None:
             raise UsageError("standard output has no extension", where="-o -", remedy="say --format exr or --format hdr")
         return f".{format}"
+    if not output.suffix and output.is_dir():
+        raise UsageError("is a folder", where=output, remedy=f"say --out-dir {output}")
     wanted = formats.module_for_output(Path(f"x.{format}")) if format else None
     if wanted and not output.suffix:
         raise UsageError("the output name has no extension", where=output, remedy=f"name it {output.name}.{format}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,24 @@ def test_closed_stdout_is_no_drama(photo: Path) -> None:
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert b"BrokenPipe" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell")
+def test_closed_streams_change_nothing(photo: Path, tiny_bundle: Path) -> None:
+    line = f"exec {sys.executable} -m hdrcli expand photo.png -m {tiny_bundle} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], timeout=60, check=False).returncode == 0
+    assert hdrcli.read("photo.exr").width == 64
+    line = f"exec {sys.executable} -m hdrcli expand - -o x.exr -m linear <&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "standard input: is empty" in done.stderr
+
+
+def test_what_stdout_cannot_say_is_escaped(tiny_bundle: Path) -> None:
+    shutil.copytree(tiny_bundle, "models/süß")
+    done = spawn("models", "list", HDRCLI_MODELS="models", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert rb"s\xfc\xdf" in done.stdout
 
 
 def test_exit_code_of_many() -> None:

@@ -197,6 +197,7 @@ def test_out_dir_must_be_there(cli: Cli, photo: Path, folder: str) -> None:
         (["-o", "x.png"], ("x.png: ", "can't hold HDR", "tonemap")),
         (["-o", "x.abc"], ("x.abc: ", "unknown output type")),
         (["-o", "x"], ("x: ", "no extension")),
+        (["-o", "."], (".: is a folder", "--out-dir .")),
         (["-o", "x", "--format", "exr"], ("x: ", "name it x.exr")),
         (["-o", "x.exr", "--format", "hdr"], ("x.exr: ", "another type")),
         (["-o", "x.exr", "--out-dir", "."], ("exclude each other",)),
