@@ -244,7 +244,7 @@ class _Run:
         self.say.record({**self._named(job), **_facts(expansion), "notes": notes, "seconds": round(ended - started, 3)})
 
     def _write(self, job: Job, expansion: Expansion) -> tuple[str, ...]:
-        from hdrcli import formats, preview
+        from hdrcli import formats
 
         options = formats.WriteOptions(
             depth=self.depth,
@@ -254,7 +254,9 @@ class _Run:
         with targets.writable(job, self.extension) as target:
             remarks = formats.write(expansion.image, target, options, overwrite=self.overwrite)
         if job.preview is not None:
-            picture = preview.compare(expansion.source, expansion.image, ev=self.options.ev)
+            from hdrcli.preview import compare
+
+            picture = compare(expansion.source, expansion.image, ev=self.options.ev)
             formats.write(picture, job.preview, overwrite=self.overwrite)
         return remarks
 

@@ -52,7 +52,7 @@ def explain(error: BaseException, subject: object = None) -> str:
             return f"{place}not enough memory (close other programs, or use a smaller picture)"
         case OSError():
             place = place if error.filename is None else f"{printable(error.filename)}: "
-            return place + printable(error.strerror or error)
+            return f"{place}{printable(error.strerror or error)} (check the name, its rights and the free space)"
     detail = printable(" ".join(f"{type(error).__name__}: {error}".split()))
     return f"{place}internal error: {detail} (run again with --debug for the traceback, and report it)"
 

@@ -133,7 +133,7 @@ def test_unforeseen_errors_are_one_line(
 def test_unforeseen_error_outside_of_any_file(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hdrcli.inference.bundles.installed", raiser(OSError(5, "Input/output error", "disk")))
     ran = cli("models", "list")
-    assert (ran.code, ran.err) == (1, "hdrcli: disk: Input/output error\n")
+    assert (ran.code, ran.err) == (1, "hdrcli: disk: Input/output error (check the name, its rights and the free space)\n")
 
 
 def test_interrupt_while_writing_leaves_nothing(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
