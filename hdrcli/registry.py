@@ -39,7 +39,7 @@ def load(package: str, name: str) -> ModuleType:
 
 
 def build(cls: type[Any], options: dict[str, str]) -> Any:
-    """A dataclass from ``key=value`` texts, each converted to the type of the field's default; a ``Literal`` field takes only its values.
+    """A dataclass from ``key=value`` texts, each converted to the type of the field's default. ``Literal``: only its values.
 
     ``group.key`` reaches into a field that is a dataclass itself.
 

@@ -1,8 +1,12 @@
 """What tests of several folders share; torch is imported only by the fixtures that need it."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run beside each other: threads that wait for each other would cost twenty times what they do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

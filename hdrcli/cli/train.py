@@ -109,8 +109,6 @@ def train(
 
     RUN gets checkpoints, TensorBoard logs and at the end a bundle. Needs pip install 'hdrcli[train]'.
     """
-    from hdrcli import registry
-
     say = Presenter(verbose=verbose, quiet=quiet, debug=ctx.obj.debug)
     _refuse_below("--minutes", minutes, 0, exclusive=True)
     for option, value, least in (
@@ -125,21 +123,22 @@ def train(
     parse_device(device)
     settings = parse_pairs(parameter, "--set")
     with training_extra(), _quiet_lightning():
-        import torch
+        from hdrcli.training import datasets, loop, objectives
 
-        from hdrcli.training import datasets, loop
-
-        module = registry.load(RECIPES, recipe)
-        objective = module.build(registry.build(module.Config, settings))
+        objective = objectives.create(recipe, settings, seed)
         scenes = datasets.find_scenes(hdr, split)
         say.note(f"scenes: {printable(scenes.note)}")
         loaded = datasets.load_scenes(scenes.files, lambda line: say.warning("training data", line))
-        if threads is not None:
-            torch.set_num_threads(threads)
         end = " or ".join(f"{n:g} {unit}" for n, unit in ((max_steps, "steps"), (minutes, "minutes")) if n is not None)
         say.note(f"recipe: {recipe}, {len(loaded)} scenes, until {end}, device {device}, {precision}, seed {seed}")
         config = loop.LoopConfig(
-            max_steps=max_steps, minutes=minutes, seed=seed, device=device, precision=precision, workers=workers
+            max_steps=max_steps,
+            minutes=minutes,
+            seed=seed,
+            device=device,
+            precision=precision,
+            workers=workers,
+            threads=threads,
         )
         with say.progress(1.0) as advance:
             state = loop.train(objective, loaded, config, out, resume=resume is Resume.AUTO, observe=_observer(say, advance))

@@ -20,20 +20,23 @@ def save(state: dict[str, Any], folder: Path) -> None:
     Raises TrainingError if it can't be written (disk full, no rights).
     """
     target = folder / CHECKPOINT
-    temporary = ""
+    temporary: Path | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=".checkpoint-", dir=folder)
+        descriptor, name = tempfile.mkstemp(prefix=".checkpoint-", dir=folder)
+        temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(target)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        fault = f"checkpoint can't be written: {error.strerror or error}"
-        raise TrainingError(
-            fault, where=target, remedy="check free space and rights; the older checkpoint is intact"
-        ) from error
+        temporary.replace(target)
+        temporary = None
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
+        fault = f"checkpoint can't be written: {getattr(error, 'strerror', None) or error}"
+        remedy = "check free space and rights; an older checkpoint is intact"
+        raise TrainingError(fault, where=target, remedy=remedy) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class LoopConfig:
 
     ``max_steps`` and ``minutes``: the run ends at whichever comes first, and the learning rate falls along a half cosine to
     there; at least one is given. ``minutes`` counts over resumed runs. ``precision``: "bf16-mixed" or "32-true".
-    ``ema``: decay of the averaged weights that are exported. ``workers``: processes that make samples.
+    ``ema``: decay of the averaged weights that are exported. ``workers``: processes that make samples. ``threads``: of torch
+    on the CPU; None: as many as it likes.
     """
 
     max_steps: int | None = None
@@ -40,6 +41,7 @@ class LoopConfig:
     ema: float = 0.999
     warmup_steps: int = 200
     workers: int = 1
+    threads: int | None = None
     checkpoint_seconds: float = 120.0
     log_steps: int = 20
 
@@ -79,6 +81,8 @@ def train(
 
     if config.max_steps is None and config.minutes is None:
         raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
     old = _existing(folder, objective, resume=resume)
     torch.manual_seed(config.seed)
@@ -138,24 +142,32 @@ def train(
             _average(averaged, networks, min(config.ema, (1 + step) / (10 + step)))
             if step % config.log_steps == 0:
                 now = time.monotonic()
-                means = {name: float(value) / since for name, value in sums.items()}
-                bad = [name for name, value in means.items() if not math.isfinite(value)]
-                if bad:
-                    raise TrainingError(
-                        f"{bad[0]} is no longer finite at step {step}", where=folder, remedy="resume with a lower rate"
-                    )
+                means = _finite_means(sums, since, step, folder)
                 logger(means, step)
                 observe(Progress(step, fraction, elapsed, since / (now - reported), means))
                 sums, since, reported = {}, 0, now
             if time.monotonic() - saved > config.checkpoint_seconds:
+                _finite_means(sums, since, step, folder)
                 checkpoint.save(state(), folder)
                 saved = time.monotonic()
     except KeyboardInterrupt:
+        _finite_means(sums, since, step, folder)
         checkpoint.save(state(), folder)
         raise
+    _finite_means(sums, since, step, folder)
     final = state()
     checkpoint.save(final, folder)
     return final
+
+
+def _finite_means(sums: dict[str, torch.Tensor], count: int, step: int, folder: Path) -> dict[str, float]:
+    """Mean losses. Raises TrainingError if one is not finite: such weights shall not replace a good checkpoint."""
+    means = {name: float(value) / max(count, 1) for name, value in sums.items()}
+    for name, value in means.items():
+        if not math.isfinite(value):
+            fault = f"{name} is no longer finite at step {step}"
+            raise TrainingError(fault, where=folder, remedy="resume with a lower learning rate")
+    return means
 
 
 def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, Any] | None:

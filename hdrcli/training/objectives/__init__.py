@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hdrcli import registry
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
@@ -56,4 +58,18 @@ class Objective(Protocol):
         ...
 
 
-__all__ = ["Batch", "Objective"]
+def create(recipe: str, options: Mapping[str, str], seed: int) -> Objective:
+    """The objective of a recipe. ``options``: texts by name, as on the command line; ``seed`` decides its first weights.
+
+    Raises UsageError for a recipe or option that there is not.
+    """
+    import torch
+
+    module = registry.load(__name__, recipe)
+    config = registry.build(module.Config, dict(options))
+    torch.manual_seed(seed)
+    objective: Objective = module.build(config)
+    return objective
+
+
+__all__ = ["Batch", "Objective", "create"]
