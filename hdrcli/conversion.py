@@ -21,6 +21,7 @@ from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, rec
 
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
 CLIP_CODE = 0.97
+BRIGHTEST = 2.0**40  # LDR whites that tone-mapping tells apart; files hold infinities as the largest float
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,21 @@ def load_generator(model: str, backend: str = "auto", device: str = "auto") -> G
 
 @dataclass(frozen=True)
 class TonemapOptions:
-    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops before it, ``bits``: 8 or 16."""
+    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops before it, ``bits``: 8 or 16.
+
+    Raises UsageError for values out of range.
+    """
 
     operator: str = "reinhard"
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ev: float = 0.0
     bits: int = 8
+
+    def __post_init__(self) -> None:
+        if not -32 <= self.ev <= 32:
+            raise UsageError(f"{self.ev} is not within -32..32", where="--ev")
+        if self.bits not in (8, 16):
+            raise UsageError(f"{self.bits} is neither 8 nor 16", where="--bits")
 
 
 def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
@@ -204,5 +214,6 @@ def _stride(image: Image) -> int:
 
 
 def _linear_rows(image: Image, matrix: NDArray[np.float32], ev: float, rows: slice) -> NDArray[np.float32]:
-    light = as_unit_float(image.pixels[rows]) * np.float32(2.0**ev)
+    # fmax and fmin also take NaN away; squares of what is left still fit into float32
+    light = np.fmin(np.fmax(as_unit_float(image.pixels[rows]), 0), np.float32(BRIGHTEST * 2.0**-ev)) * np.float32(2.0**ev)
     return np.asarray(np.maximum(light if image.primaries is Primaries.BT709 else light @ matrix, 0), dtype=np.float32)

@@ -1,0 +1,175 @@
+"""Classical tone-mapping operators: the contract of all, the formula of each, golden pictures."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fakes import smooth_scene
+
+import hdrcli
+from hdrcli import conversion, registry
+from hdrcli.color import Primaries, Transfer, decode, encode, luminance
+from hdrcli.conversion import TonemapOptions, tonemap
+from hdrcli.errors import MismatchError, UsageError
+from hdrcli.image import Image, Metadata
+from hdrcli.tonemapping import mulaw, reinhard
+
+OPERATORS = registry.names("hdrcli.tonemapping")
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def grey(values):
+    return np.array(values, np.float32)[None, :, None] * np.ones(3, np.float32)
+
+
+def hdr(pixels, **kwargs):
+    return Image(np.asarray(pixels, np.float32), Transfer.LINEAR, **kwargs)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+class TestEveryOperator:
+    def test_says_what_it_is(self, name):
+        module = registry.load("hdrcli.tonemapping", name)
+        assert module.SUMMARY
+        assert "\n" not in module.SUMMARY
+        assert dataclasses.is_dataclass(module.Parameters)
+
+    def test_gives_display_light_within_0_and_1(self, name):
+        module = registry.load("hdrcli.tonemapping", name)
+        light = smooth_scene(32, 40) * np.array([4, 1, 0.1], np.float32)
+        out = module.apply(light, module.prepare(light, module.Parameters()))
+        assert (out.dtype, out.shape) == (np.float32, light.shape)
+        assert out.min() >= 0
+        assert out.max() <= 1 + 1e-6
+
+    def test_more_light_is_never_shown_darker(self, name):
+        module = registry.load("hdrcli.tonemapping", name)
+        light = grey(np.geomspace(1e-4, 60, 200))
+        out = module.apply(light, module.prepare(light, module.Parameters()))[0, :, 0]
+        assert (np.diff(out) >= -1e-6).all()
+        assert out[0] < 0.05
+        assert out[-1] > 0.5
+
+    def test_strips_equal_the_whole(self, name):
+        module = registry.load("hdrcli.tonemapping", name)
+        light = smooth_scene(700, 20)
+        whole = module.apply(light, module.prepare(light[::1], module.Parameters()))
+        codes = np.rint(np.clip(encode(whole, Transfer.SRGB), 0, 1) * 255)
+        assert np.abs(tonemap(hdr(light), TonemapOptions(name)).pixels - codes).max() <= 1
+
+    def test_golden_picture(self, name):
+        """HDRCLI_GOLDEN=write makes them anew; look at them before committing."""
+        path = GOLDEN / f"tonemap_{name}.png"
+        codes = tonemap(hdr(smooth_scene(64, 64)), TonemapOptions(name)).pixels
+        if os.environ.get("HDRCLI_GOLDEN") == "write":
+            cv2.imwrite(str(path), codes[..., ::-1])
+        golden = cv2.imread(str(path))[..., ::-1]
+        assert np.abs(codes.astype(int) - golden).max() <= 1
+
+    @pytest.mark.parametrize("ev", [-32, 0, 32])
+    def test_odd_values_do_not_break_it(self, name, ev):
+        """Readers turn infinity into the largest float: it is shown as the brightest, not as black."""
+        light = grey([0.5, 65504.0, 3.4e38, np.inf, 0.0, -1.0, np.nan])
+        codes = tonemap(hdr(light), TonemapOptions(name, ev=ev)).pixels[0, :, 0]
+        assert codes[3] == codes[2] >= codes[1] >= codes[0]
+        assert codes[3] > 0
+        assert not codes[4:].any()
+
+
+def test_reinhard_is_eq_4_of_the_paper():
+    light = np.geomspace(0.01, 5, 30).astype(np.float32)
+    sample = grey(light)
+    average = np.exp(np.mean(np.log(light.astype(np.float64) + 1e-5)))
+    scaled = 0.18 / average * light
+    white = 0.18 * 2**4.0
+    expected = np.minimum(scaled * (1 + scaled / white**2) / (1 + scaled), 1)
+    state = reinhard.prepare(sample, reinhard.Parameters(key=0.18, white=4.0))
+    np.testing.assert_allclose(reinhard.apply(sample, state)[0, :, 0], expected, rtol=1e-4)
+
+
+def test_reinhard_shows_the_white_point_as_white():
+    state = reinhard.prepare(grey([1.0]), reinhard.Parameters(exposure="keep", white=5.0))
+    assert reinhard.apply(grey([0.18 * 32]), state)[0, 0, 0] == pytest.approx(1, abs=1e-5)
+
+
+def test_reinhard_compresses_luminance_and_keeps_hue():
+    light = np.array([[[0.9, 0.3, 0.1]]], np.float32)
+    out = reinhard.apply(light, reinhard.prepare(light, reinhard.Parameters(exposure="keep")))
+    np.testing.assert_allclose(out / luminance(out), light / luminance(light), rtol=1e-5)
+
+
+def test_reinhard_knows_two_exposures():
+    with pytest.raises(UsageError, match="auto or keep"):
+        reinhard.prepare(grey([1.0]), reinhard.Parameters(exposure="bright"))
+
+
+def test_mulaw_shows_t_as_the_code():
+    light = np.array([0.0, 0.1, 1.0, 64.0, 100.0], np.float32)
+    out = mulaw.apply(grey(light), mulaw.prepare(grey(light), mulaw.Parameters(mu=5000, peak=64)))[0, :, 0]
+    expected = np.minimum(np.log1p(5000 * light / 64) / np.log1p(5000), 1)
+    np.testing.assert_allclose(encode(out, Transfer.SRGB), expected, atol=1e-5)
+
+
+class TestTonemap:
+    def test_gives_srgb_codes_of_rec709(self):
+        image = tonemap(hdr(smooth_scene(8, 9), primaries=Primaries.BT2020))
+        assert (image.pixels.dtype, image.transfer, image.primaries) == (np.uint8, Transfer.SRGB, Primaries.BT709)
+        assert tonemap(hdr(smooth_scene(8, 9)), TonemapOptions(bits=16)).pixels.dtype == np.uint16
+
+    def test_primaries_are_converted_before_the_curve(self):
+        red = np.zeros((1, 1, 3), np.float32)
+        red[..., 0] = 0.2
+        keep = TonemapOptions(parameters={"exposure": "keep"})
+        wide = tonemap(hdr(red, primaries=Primaries.DISPLAY_P3), keep).pixels[0, 0]
+        plain = tonemap(hdr(red), keep).pixels[0, 0]
+        assert wide[0] > plain[0]
+
+    def test_ev_is_exposure_before_the_curve(self):
+        light = smooth_scene(16, 16)
+        keep = {"exposure": "keep"}
+        brighter = tonemap(hdr(light), TonemapOptions(parameters=keep, ev=1.0)).pixels
+        np.testing.assert_array_equal(brighter, tonemap(hdr(light * 2), TonemapOptions(parameters=keep)).pixels)
+
+    def test_parameters_reach_the_operator(self):
+        light = grey([1.0])
+        code = tonemap(hdr(light), TonemapOptions("mulaw", {"mu": "100", "peak": "4"})).pixels[0, 0, 0]
+        assert code == round(255 * np.log1p(25) / np.log1p(100))
+
+    def test_exif_and_alpha_go_along(self):
+        metadata = Metadata(exif=b"x", alpha=np.ones((1, 1), np.float32))
+        kept = hdrcli.tonemap(hdr(grey([1.0]), metadata=metadata)).metadata
+        assert kept.exif == b"x"
+        assert kept.alpha is not None
+
+    def test_a_photo_is_refused(self):
+        with pytest.raises(MismatchError, match="expand"):
+            tonemap(Image(np.zeros((1, 1, 3), np.uint8), Transfer.SRGB))
+
+    @pytest.mark.parametrize("option", [{"ev": 33.0}, {"ev": float("nan")}, {"bits": 12}])
+    def test_options_out_of_range_are_refused(self, option):
+        with pytest.raises(UsageError, match="--"):
+            TonemapOptions(**option)
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+    def test_any_size(self, size):
+        assert tonemap(hdr(np.ones((*size, 3)))).pixels.shape == (*size, 3)
+
+    def test_large_images_go_through_in_strips_with_one_state(self, monkeypatch):
+        seen = []
+        prepare = reinhard.prepare
+        monkeypatch.setattr(reinhard, "prepare", lambda *a: seen.append(a[0].shape) or prepare(*a))
+        conversion.tonemap(hdr(np.ones((2000, 3, 3))))
+        assert len(seen) == 1
+        assert seen[0][0] <= 1024
+
+
+def test_half_floats_are_taken_as_they_are():
+    light = smooth_scene(8, 8).astype(np.float16)
+    keep = TonemapOptions(parameters={"exposure": "keep"})
+    np.testing.assert_array_equal(
+        tonemap(Image(light, Transfer.LINEAR), keep).pixels, tonemap(hdr(light.astype(np.float32)), keep).pixels
+    )
+    assert decode(np.float32(1), Transfer.SRGB) == 1
