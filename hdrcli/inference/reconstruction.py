@@ -98,10 +98,14 @@ def reconstruct(
     out = look_up(table, codes)
     if settings.whole:
         response = _response_grids(coarse)
-        for first, last in _strips(codes.shape[0]):
-            measured = _apply_response(linear[codes[first:last]], response, codes.shape, first, last)
-            measured = _mixed(linear[codes[first:last]], measured, settings.strength)
+
+        def respond(strip: tuple[int, int]) -> None:
+            first, last = strip
+            light = look_up(linear, codes[first:last])
+            measured = _mixed(light, _apply_response(light, response, codes.shape, first, last), settings.strength)
             out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
+
+        _run(respond, _strips(codes.shape[0]))
     lost = _Lost.find(codes)
     if lost is None or settings.strength == 0:
         return out
@@ -110,22 +114,20 @@ def reconstruct(
 
     def mend(strip: tuple[int, int]) -> None:
         first, last = strip
-        y, x = lost.pixels(codes, first, last)
-        said_seen = _rows_at(grids, codes.shape, first, last)[y, x].T
-        v = codes[first:last][y, x].T
+        index = lost.pixels(codes, first, last)
+        said_seen = _at(grids, codes.shape, first, last, index).T
+        v = codes[first:last].reshape(-1, 3)[index].T
         a, light = blend[v], linear[v]
         stops = _lost_stops(light, 1 - a, said_seen[:3], said_seen[3:])
         if settings.peak_stops is not None:
             stops = np.minimum(stops, np.float32(settings.peak_stops))
-        base = light
-        if settings.whole:
-            base = out[first:last][y, x].T.astype(np.float32) / np.float32(settings.gain)
+        target = out[first:last].reshape(-1, 3)
+        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else light
         said = _mixed(base, np.exp2(stops), settings.strength)
         result = base + a * np.maximum(said - base, 0)
-        out[first:last][y, x] = np.minimum(result * np.float32(settings.gain), limit).T
+        target[index] = np.minimum(result * np.float32(settings.gain), limit).T
 
-    for _ in _threaded(mend, lost.strips()):
-        pass
+    _run(mend, lost.strips())
     return out
 
 
@@ -133,6 +135,11 @@ def _threaded(work: Callable[[tuple[int, int]], T], strips: Iterable[tuple[int, 
     """Results in the strips' order. Strips do not touch each other, so threads change nothing but the time."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         yield from pool.map(work, strips)
+
+
+def _run(work: Callable[[tuple[int, int]], None], strips: Iterable[tuple[int, int]]) -> None:
+    for _ in _threaded(work, strips):
+        pass
 
 
 def _mixed(low: Floats, high: Floats, strength: float) -> Floats:
@@ -171,10 +178,9 @@ class _Lost:
     def strips(self) -> Iterator[tuple[int, int]]:
         return (strip for strip, busy in zip(_strips(self.rows), self.busy, strict=True) if busy)
 
-    def pixels(self, codes: NDArray[Any], first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows (from ``first``) and columns of the pixels of a strip with a lost channel."""
-        y, x = np.nonzero(brightest_channel(codes[first:last]) >= self.threshold)
-        return y, x
+    def pixels(self, codes: NDArray[Any], first: int, last: int) -> NDArray[np.intp]:
+        """Positions, counted within the strip, of the pixels with a lost channel."""
+        return np.flatnonzero(brightest_channel(codes[first:last]) >= self.threshold)
 
 
 def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: _Lost) -> Floats:
@@ -191,10 +197,11 @@ def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: 
 
     def gather(strip: tuple[int, int]) -> tuple[int, list[NDArray[Any]]]:
         first, last = strip
-        y, x = lost.pixels(codes, first, last)
+        index = lost.pixels(codes, first, last)
+        y, x = np.divmod(index, columns)
         start = first * height // rows * width
         cell = ((y + first) * height // rows) * width + column_cell[x] - start
-        v = codes[first:last][y, x]
+        v = codes[first:last].reshape(-1, 3)[index]
         return start, [np.bincount(cell), *(np.bincount(cell, log_linear[v[:, c]]) for c in range(3))]
 
     for start, sums in _threaded(gather, lost.strips()):
@@ -221,18 +228,42 @@ def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
     return np.asarray(blurred, dtype=np.float32).reshape(height * factor, width * factor, -1)
 
 
+def _between(cells: int, size: int, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
+    """Where pixels first..last of an axis of ``size`` lie among ``cells`` grid points: the lower one, the way to the next."""
+    position = np.clip((np.arange(first, last) + 0.5) * cells / size - 0.5, 0, cells - 1)
+    low = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    return low, (position - low).astype(np.float32)
+
+
+def _grid_rows(grid: Floats, rows: int, first: int, last: int) -> Floats:
+    """The grid interpolated linearly along the vertical only: ``(last - first, w, c)``."""
+    low, t = _between(grid.shape[0], rows, first, last)
+    high = np.minimum(low + 1, grid.shape[0] - 1)
+    way = t[:, None, None]
+    return np.asarray(grid[low] * (1 - way) + grid[high] * way)
+
+
 def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Floats:
     """Rows first..last of the grid interpolated linearly to the photo's size: ``(last - first, W, c)``."""
     import cv2
 
-    height = grid.shape[0]
-    position = np.clip((np.arange(first, last) + 0.5) * height / shape[0] - 0.5, 0, height - 1)
-    low = np.minimum(position.astype(np.int64), max(height - 2, 0))
-    high = np.minimum(low + 1, height - 1)
-    t = (position - low).astype(np.float32)[:, None, None]
-    rows = grid[low] * (1 - t) + grid[high] * t
-    wide = cv2.resize(rows, (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
+    wide = cv2.resize(_grid_rows(grid, shape[0], first, last), (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
     return np.asarray(wide).reshape(last - first, shape[1], -1)
+
+
+def _at(grid: Floats, shape: tuple[int, ...], first: int, last: int, index: NDArray[np.intp]) -> Floats:
+    """The grid interpolated linearly at some pixels of the strip: ``(n, c)``."""
+    rows = _grid_rows(grid, shape[0], first, last)
+    low, t = _between(grid.shape[1], shape[1], 0, shape[1])
+    y, x = np.divmod(index, shape[1])
+    place = y * grid.shape[1] + low[x]
+    flat = rows.reshape(-1, rows.shape[2])
+    left = flat[place]
+    right = flat[np.minimum(place + 1, len(flat) - 1)]  # on a grid one cell wide the way is 0
+    right -= left
+    right *= t[x][:, None]
+    right += left
+    return right
 
 
 def _lost_stops(light: Floats, survival: Floats, said: Floats, seen: Floats) -> Floats:
