@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.errors import ModelError
+from hdrcli.errors import ModelError, UsageError
 
 Floats = NDArray[np.float32]
 
@@ -59,6 +59,24 @@ class Generator(Protocol):
     def __call__(self, inputs: Mapping[str, Floats]) -> Floats:
         """Inputs by name, each ``(N, 3, h, w)``, to T values ``(N, 3, h, w) float32``."""
         ...
+
+
+def checked(t: Any, inputs: Mapping[str, Floats], spec: GeneratorSpec) -> Floats:
+    """What a network gave, if a generator gives such. Raises ModelError for another shape or values that are not finite."""
+    expected = inputs[spec.inputs[0]].shape
+    result = np.asarray(t, dtype=np.float32)
+    if result.shape != expected or not np.isfinite(result).all():
+        fault = "values that are not finite" if result.shape == expected else f"shape {result.shape} for {expected}"
+        raise ModelError(f"the network gives {fault}", where=spec.origin, remedy="use another model")
+    return result
+
+
+def device_kind(device: str) -> tuple[str, int]:
+    """ "auto", "cpu", "cuda" or "cuda:N" -> its kind and number. Raises UsageError for anything else."""
+    kind, colon, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"no device {device!r}", where="--device", remedy="there are: auto, cpu, cuda, cuda:N")
+    return kind, int(number or 0)
 
 
 def from_t(t: Floats, peak: float) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hdrcli.errors import MissingExtra, ModelError, UsageError
 from hdrcli.inference.bundles import Bundle, verified_bytes
-from hdrcli.inference.generator import Floats, GeneratorSpec
+from hdrcli.inference.generator import Floats, GeneratorSpec, checked, device_kind
 
 
 def runtime() -> Any:
@@ -40,9 +40,11 @@ class OnnxGenerator:
 
     def __call__(self, inputs: Mapping[str, Floats]) -> Floats:
         """See :class:`hdrcli.inference.generator.Generator`."""
-        (t,) = self._session.run(None, {name: inputs[name] for name in self.spec.inputs})
-        result: Floats = t
-        return result
+        try:
+            t = self._session.run(None, {name: inputs[name] for name in self.spec.inputs})[0]
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise ModelError("the network fails in ONNX Runtime", where=self.spec.origin, remedy="use another model") from error
+        return checked(t, inputs, self.spec)
 
 
 def load(bundle: Bundle, device: str = "auto") -> OnnxGenerator:
@@ -51,14 +53,14 @@ def load(bundle: Bundle, device: str = "auto") -> OnnxGenerator:
     Raises UsageError if CUDA is asked for and can't be had, ModelError for a file that is tampered with or no such network.
     """
     ort = runtime()
+    kind, number = device_kind(device)
     spec = bundle.spec()
     content = verified_bytes(bundle, bundle.file("g_y").name)
-    kind, _, index = device.partition(":")
     providers: list[Any] = ["CPUExecutionProvider"]
     if kind in ("auto", "cuda") and cuda_driver_present() and "CUDAExecutionProvider" in ort.get_available_providers():
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(index or 0)}))
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": number}))
     options = ort.SessionOptions()
     options.log_severity_level = 4  # faults come as exceptions; the log would only add noise on stderr
     try:

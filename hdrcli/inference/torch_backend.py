@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hdrcli import registry
 from hdrcli.errors import MissingExtra, MissingModel, ModelError, UsageError
-from hdrcli.inference.generator import Floats, GeneratorSpec
+from hdrcli.inference.generator import Floats, GeneratorSpec, checked, device_kind
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,8 +37,8 @@ class TorchGenerator:
 
         with torch.inference_mode():
             tensors = [torch.from_numpy(inputs[name]).to(self._device) for name in self.spec.inputs]
-            result: Floats = self._network(*tensors).float().cpu().numpy()
-        return result
+            t = self._network(*tensors).float().cpu().numpy()
+        return checked(t, inputs, self.spec)
 
 
 def is_weights(path: Path) -> bool:
@@ -77,15 +77,15 @@ def load(path: Path, device: str = "auto") -> TorchGenerator:
         if type(error).__name__ != "UnpicklingError":  # what weights_only refuses; pickle's class, without importing pickle
             raise
         raise ModelError("holds more than weights; refused", where=source, remedy="use .safetensors") from error
-    return TorchGenerator(spec, network, _device(device, torch.cuda.is_available()))
+    return TorchGenerator(spec, network, _device(device, torch.cuda.device_count()))
 
 
-def _device(device: str, cuda: bool) -> str:
-    if device == "auto":
-        return "cuda" if cuda else "cpu"
-    if device.startswith("cuda") and not cuda:
-        raise UsageError("torch sees no CUDA device", where=f"--device {device}", remedy="use --device cpu")
-    return device
+def _device(device: str, cards: int) -> str:
+    kind, number = device_kind(device)
+    if kind == "cuda" and number >= cards:
+        fault = "torch sees no CUDA device" if cards == 0 else f"torch sees {cards} CUDA devices, numbered from 0"
+        raise UsageError(fault, where=f"--device {device}", remedy="use --device cpu")
+    return f"cuda:{number}" if kind != "cpu" and cards else "cpu"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -51,8 +51,11 @@ def area_mean(values: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     import cv2
 
     height, width = shape
-    shrinks = values.shape[0] >= height and values.shape[1] >= width
-    resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    # one side may shrink while the other grows: shrink first, so that no pixel is left out
+    small = (min(width, values.shape[1]), min(height, values.shape[0]))
+    resized = cv2.resize(values, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], -1)
+    if small != (width, height):
+        resized = cv2.resize(resized, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized.reshape(height, width, -1))
 
 
