@@ -1,0 +1,159 @@
+"""The recipe "paired": what a sample holds, what the losses measure."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes import smooth_scene
+from tiny_training import CONFIG, objective
+
+from hdrcli.camera import Camera, srgb_response
+from hdrcli.color import Transfer
+from hdrcli.inference.working import clip_map, lost_share, working_codes
+from hdrcli.networks import feedback_unet
+from hdrcli.training.objectives import create, paired
+
+
+class FixedCamera:
+    """A distribution of one camera: sRGB, no noise, no JPEG, white balance and exposure as given."""
+
+    def __init__(self, exposure=1.0, white_balance=(1.0, 1.0, 1.0)):
+        self.camera = Camera(srgb_response(), exposure, white_balance)
+
+    def draw(self, radiance, rng):
+        return self.camera
+
+
+def fixed(exposure=1.0, **changes):
+    """The tiny recipe with that camera and no inventions."""
+    return replace(CONFIG, camera=FixedCamera(exposure), steepened=0.0, lamps=0.0, **changes)
+
+
+def codes_of(view, exposure=1.0):
+    return Camera(srgb_response(), exposure).shoot(view, np.random.default_rng(0))
+
+
+class TestSamples:
+    view = smooth_scene(64, 64)
+
+    def test_the_network_is_shown_what_inference_shows_it(self):
+        sample = paired.photograph(self.view, fixed(), np.random.default_rng(0))
+        codes = codes_of(self.view)
+        np.testing.assert_array_equal(sample["ldr"], working_codes(codes, Transfer.SRGB, (64, 64)))
+        np.testing.assert_array_equal(sample["lost"], lost_share(codes, (64, 64)))
+        np.testing.assert_array_equal(sample["clip"], clip_map(sample["lost"]))
+
+    def test_the_target_is_the_log_of_the_truth(self):
+        sample = paired.photograph(self.view, fixed(), np.random.default_rng(0))
+        expected = np.log2(np.minimum(self.view, 256) + 2.0**-10)
+        np.testing.assert_allclose(sample["stops"], expected, atol=0.05)
+
+    @pytest.mark.parametrize("exposure", [0.25, 1.0, 4.0])
+    def test_the_truth_has_the_exposure_of_the_photo(self, exposure):
+        """1.0 is LDR white: what was measured says in the target what its code says."""
+        sample = paired.photograph(self.view, fixed(exposure), np.random.default_rng(0))
+        expected = np.log2(np.minimum(self.view * exposure, 256) + 2.0**-10)
+        np.testing.assert_allclose(sample["stops"], expected, atol=0.05)
+
+    def test_a_small_lamps_target_is_its_own_light_not_the_cells_mean(self):
+        view = np.full((256, 256, 3), 0.2, np.float32)
+        view[101, 130] = 50.0
+        config = fixed(working_size=32, view_size=256)
+        sample = paired.photograph(view, config, np.random.default_rng(0))
+        assert sample["lost"][12, 16].max() == pytest.approx(1 / 64, rel=1e-3)
+        np.testing.assert_allclose(sample["stops"][12, 16], np.log2(50), atol=0.05)
+        np.testing.assert_allclose(sample["stops"][0, 0], np.log2(0.2), atol=0.05)
+
+    def test_truth_is_capped_at_the_peak(self):
+        view = np.full((64, 64, 3), 0.2, np.float32)
+        view[:20] = 1e4
+        sample = paired.photograph(view, fixed(), np.random.default_rng(0))
+        assert sample["stops"].max() == pytest.approx(8, abs=0.05)
+
+    def test_steepening_changes_only_what_is_above_white(self):
+        x = np.float32([0.1, 0.9, 1.0, 4.0])
+        np.testing.assert_allclose(paired.steepen(x, 1.5), [0.1, 0.9, 1.0, 8.0], rtol=1e-6)
+
+    def test_lamps_only_add_light(self):
+        for seed in range(10):
+            lit = paired.add_lamps(self.view, np.random.default_rng(seed))
+            assert (lit >= self.view).all()
+            assert lit.max() > 8 * np.median(self.view)
+            assert lit.dtype == np.float32
+
+    def test_random_samples_are_finite_and_follow_from_the_seed(self):
+        tiny = objective()
+        for seed in range(5):
+            samples = tiny.samples(self.view, np.random.default_rng(seed))
+            again = tiny.samples(self.view, np.random.default_rng(seed))
+            assert len(samples) == CONFIG.photos_per_view
+            for a, b in zip(samples, again):
+                assert set(a) == {"ldr", "clip", "stops", "lost"}
+                for key, value in a.items():
+                    assert (value.shape, value.dtype) == ((64, 64, 3), np.float32), key
+                    assert np.isfinite(value).all()
+                    np.testing.assert_array_equal(value, b[key])
+
+
+class TestLosses:
+    def test_highlight_loss_is_the_rms_over_what_was_lost(self):
+        error, lost = torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)
+        lost[0, :, :8], error[0, :, :8] = 1, 3.0
+        error[0, :, 8:] = 100  # measured: no business of this loss
+        lost[1, :, :8], error[1, :, :8] = 1, -4.0
+        assert paired.highlight_loss(error, lost) == pytest.approx((3 + 4) / 2, rel=1e-3)
+
+    def test_a_photo_that_lost_nothing_counts_nothing(self):
+        error = torch.ones(1, 3, 8, 8, requires_grad=True)
+        loss = paired.highlight_loss(error, torch.zeros(1, 3, 8, 8))
+        loss.backward()
+        assert loss == 0
+        assert torch.isfinite(error.grad).all()
+
+    def test_gradient_loss_is_blind_to_an_offset(self):
+        error = torch.rand(1, 3, 8, 8)
+        assert paired.gradient_loss(error + 5) == pytest.approx(float(paired.gradient_loss(error)), abs=1e-6)
+        assert paired.gradient_loss(torch.full((1, 3, 8, 8), 2.0)) == 0
+
+    def test_a_perfect_image_has_no_loss(self):
+        tiny = objective()
+        stops = torch.rand(2, 3, 32, 32) * 6 - 3
+        batch = {"stops": stops, "lost": (stops > 0).float(), "ldr": torch.full_like(stops, 0.5)}
+        image = feedback_unet.to_t(torch.exp2(stops) - 2.0**-10, CONFIG.network.peak)
+        terms = tiny.losses([image], batch)
+        assert set(terms) == {"highlight", "measured", "gradient"}
+        assert terms["highlight"] < 0.011  # its root is rounded off at zero
+        assert terms["measured"] < 1e-3
+        assert terms["gradient"] < 1e-3
+
+    def test_values_below_zero_still_have_a_gradient(self):
+        tiny = objective()
+        image = torch.full((1, 3, 16, 16), -0.1, requires_grad=True)
+        batch = {"stops": torch.zeros(1, 3, 16, 16), "lost": torch.ones(1, 3, 16, 16), "ldr": torch.ones(1, 3, 16, 16)}
+        sum(tiny.losses([image], batch).values()).backward()
+        assert (image.grad < 0).all()
+
+
+class TestObjective:
+    def test_views_of_a_batch_are_counted_for_resuming(self):
+        assert objective(batch_size=8, photos_per_view=2).views_per_batch == 4
+
+    def test_its_description_is_plain(self):
+        description = objective().describe()
+        assert description["recipe"] == "paired"
+        assert description["options"]["network"]["width"] == 4
+
+    def test_the_export_says_what_the_network_takes(self):
+        tiny = objective()
+        export = tiny.export(tiny.networks)
+        assert export.inputs == ("ldr", "clip")
+        assert (export.multiple, export.peak, export.working_size) == (32, 256.0, 64)
+
+    def test_the_seed_decides_the_first_weights(self):
+        def first_weights(seed):
+            made = create("paired", {"network.width": "4"}, seed)
+            return torch.cat([p.flatten() for p in made.networks.parameters()])
+
+        assert torch.equal(first_weights(1), first_weights(1))
+        assert not torch.equal(first_weights(1), first_weights(2))
