@@ -63,11 +63,15 @@ class Reconstruction:
 
 @dataclass(frozen=True, eq=False)
 class Coarse:
-    """A generator's answer to one photo, ``(h, w, 3)`` each: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost)."""
+    """A generator's answer to one photo, ``(h, w, 3)`` each: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost).
+
+    ``peak_stops``: log2 of the brightest it can say.
+    """
 
     stops: Floats
     codes: Floats
     share: Floats
+    peak_stops: float
 
 
 def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer) -> Coarse:
@@ -79,7 +83,7 @@ def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer) -> Coarse
     grids = {"ldr": ldr, "clip": clip_map(share)}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
     y = from_t(t[0].transpose(1, 2, 0), spec.peak)
-    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(FLOOR)), ldr, share)
+    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(FLOOR)), ldr, share, math.log2(spec.peak))
 
 
 def reconstruct(
@@ -94,6 +98,7 @@ def reconstruct(
     dtype = np.dtype(dtype)
     limit = np.float32(65504.0 if dtype == np.float16 else 3.4e38)
     linear = decoding_table(transfer, int(np.iinfo(codes.dtype).max) + 1)
+    peak_stops = np.float32(min(coarse.peak_stops, math.inf if settings.peak_stops is None else settings.peak_stops))
     table = np.minimum(linear * np.float32(settings.gain), limit).astype(dtype)
     out = look_up(table, codes)
     if settings.whole:
@@ -102,7 +107,8 @@ def reconstruct(
         def respond(strip: tuple[int, int]) -> None:
             first, last = strip
             light = look_up(linear, codes[first:last])
-            measured = _mixed(light, _apply_response(light, response, codes.shape, first, last), settings.strength)
+            measured = np.minimum(_apply_response(light, response, codes.shape, first, last), np.exp2(peak_stops))
+            measured = _mixed(light, measured, settings.strength)
             out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
 
         _run(respond, _strips(codes.shape[0]))
@@ -119,8 +125,7 @@ def reconstruct(
         v = codes[first:last].reshape(-1, 3)[index].T
         a, light = blend[v], linear[v]
         stops = _lost_stops(light, 1 - a, said_seen[:3], said_seen[3:])
-        if settings.peak_stops is not None:
-            stops = np.minimum(stops, np.float32(settings.peak_stops))
+        stops = np.minimum(stops, peak_stops)
         target = out[first:last].reshape(-1, 3)
         base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else light
         said = _mixed(base, np.exp2(stops), settings.strength)
@@ -248,7 +253,7 @@ def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Flo
     import cv2
 
     wide = cv2.resize(_grid_rows(grid, shape[0], first, last), (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide).reshape(last - first, shape[1], -1)
+    return np.asarray(wide, dtype=np.float32).reshape(last - first, shape[1], -1)
 
 
 def _at(grid: Floats, shape: tuple[int, ...], first: int, last: int, index: NDArray[np.intp]) -> Floats:
@@ -259,7 +264,7 @@ def _at(grid: Floats, shape: tuple[int, ...], first: int, last: int, index: NDAr
     place = y * grid.shape[1] + low[x]
     flat = rows.reshape(-1, rows.shape[2])
     left = flat[place]
-    right = flat[np.minimum(place + 1, len(flat) - 1)]  # on a grid one cell wide the way is 0
+    right: Floats = flat[np.minimum(place + 1, len(flat) - 1)]  # on a grid one cell wide the way is 0
     right -= left
     right *= t[x][:, None]
     right += left

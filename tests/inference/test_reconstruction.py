@@ -120,6 +120,12 @@ class TestMoreIsMore:
         assert out.max() <= 2.0**stops * (1 + 1e-5)
         assert expanded(self.codes, 200.0, peak_stops=stops, gain=4.0).max() <= 4 * 2.0**stops * (1 + 1e-5)
 
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_nothing_is_brighter_than_the_generator_can_say(self, whole):
+        """Not even where survivors lend texture."""
+        assert expanded(self.codes, 256.0, whole=whole).max() <= 256 * (1 + 1e-5)
+        assert expanded(self.codes, 256.0, whole=whole, peak_stops=1.0).max() <= 2 * (1 + 1e-5)
+
     def test_gain_is_a_factor_on_everything(self):
         np.testing.assert_allclose(expanded(self.codes, 9.0, gain=4.0), 4 * expanded(self.codes, 9.0), rtol=1e-6)
 

@@ -1,0 +1,187 @@
+"""expand() on Images: what it promises to the caller, and the books it keeps."""
+
+import re
+
+import numpy as np
+import pytest
+from fakes import FakeGenerator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hdrcli
+from hdrcli import conversion
+from hdrcli.color import Primaries, Transfer, decode, decoding_table
+from hdrcli.conversion import ExpandOptions, expand, load_generator
+from hdrcli.errors import MismatchError, MissingModel, UsageError
+from hdrcli.image import Image, Metadata
+
+
+def photo(height=40, width=50, dtype=np.uint8, **kwargs):
+    """Codes over the whole range, the left third of all channels clipped."""
+    top = np.iinfo(dtype).max
+    codes = np.random.default_rng(0).integers(0, top, (height, width, 3), dtype=dtype, endpoint=True)
+    codes[:, : width // 3] = top
+    return Image(codes, kwargs.pop("transfer", Transfer.SRGB), **kwargs)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The model "fake" says 16 LDR whites everywhere."""
+    generator = FakeGenerator(16.0)
+    monkeypatch.setattr(conversion, "load_generator", lambda *arguments: generator)
+    return generator
+
+
+class TestPromise1:
+    """Measured pixels stay measured, through the public door, with the generator that comes along."""
+
+    @settings(deadline=None, max_examples=12)
+    @given(
+        dtype=st.sampled_from([np.uint8, np.uint16]),
+        half=st.booleans(),
+        options=st.sampled_from([{}, {"peak_stops": 1.0}, {"strength": 0.5}, {"ev": -2.0}, {"ev": 1.25, "peak_stops": 6.0}]),
+        size=st.sampled_from([(1, 1), (33, 70), (3, 90)]),
+    )
+    def test_below_094_a_channel_is_the_linearised_code(self, dtype, half, options, size):
+        image = photo(*size, dtype=dtype)
+        out = expand(image, ExpandOptions(half=half, **options)).image.pixels
+        v = image.pixels / float(np.iinfo(dtype).max)
+        expected = decode(v, Transfer.SRGB) * 2.0 ** options.get("ev", 0.0)
+        measured = v < 0.94
+        np.testing.assert_allclose(out[measured], expected[measured], rtol=1e-3 if half else 1e-6, atol=6e-8 if half else 0)
+
+    def test_what_was_lost_comes_back(self):
+        assert expand(photo()).peak_stops > 0
+
+    def test_same_numbers_twice(self):
+        first = expand(photo()).image.pixels.tobytes()
+        assert expand(photo()).image.pixels.tobytes() == first
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+    def test_any_size(self, size):
+        assert np.isfinite(expand(photo(*size), ExpandOptions(half=True)).image.pixels).all()
+
+
+class TestResult:
+    def test_is_scene_linear_with_1_as_ldr_white(self, fake):
+        result = expand(photo())
+        assert result.image.transfer is Transfer.LINEAR
+        assert result.image.pixels.dtype == np.float32
+        assert result.image.white_luminance == 203.0
+        assert result.peak_stops == pytest.approx(np.log2(result.image.pixels.max()), abs=1e-6)
+        assert (np.log2(result.image.pixels[:, :12]) > 3).all()
+
+    def test_keeps_the_photos_primaries(self, fake):
+        image = photo(primaries=Primaries.DISPLAY_P3)
+        result = expand(image).image
+        assert result.primaries is Primaries.DISPLAY_P3
+        measured = image.pixels < 239
+        np.testing.assert_array_equal(result.pixels[measured], decoding_table(Transfer.SRGB, 256)[image.pixels][measured])
+
+    def test_ev_scales_pixels_but_not_the_stated_peak(self, fake):
+        plain, brighter = expand(photo()), expand(photo(), ExpandOptions(ev=2.0))
+        np.testing.assert_allclose(brighter.image.pixels, 4 * plain.image.pixels, rtol=1e-6)
+        assert brighter.peak_stops == pytest.approx(plain.peak_stops)
+        assert brighter.image.metadata.header["hdrcli:scale"] == "4 = LDR white"
+
+    def test_white_nits_are_recorded_not_applied(self, fake):
+        a, b = expand(photo()), expand(photo(), ExpandOptions(white_nits=100.0))
+        assert b.image.white_luminance == 100.0
+        np.testing.assert_array_equal(a.image.pixels, b.image.pixels)
+
+    def test_half_is_rounded_float(self, fake):
+        full, half = (expand(photo(), ExpandOptions(half=h)).image.pixels for h in (False, True))
+        assert half.dtype == np.float16
+        np.testing.assert_allclose(half, full, rtol=5e-4, atol=6e-8)
+
+    def test_clipped_shares_count_stored_codes_per_channel(self, fake):
+        codes = np.zeros((10, 10, 3), np.uint8)
+        codes[0, :, 0], codes[:2, :, 1], codes[2, :, 2] = 248, 255, 247  # 0.97 * 255 = 247.35
+        image = Image(codes, Transfer.SRGB, Primaries.DISPLAY_P3)
+        assert expand(image).clipped == pytest.approx((0.1, 0.2, 0.0))
+
+    def test_confidence_is_1_where_it_was_reconstructed(self, fake):
+        result = expand(photo())
+        assert result.confidence.shape == (40, 50)
+        assert (result.confidence[:, :16] == 1).all()
+        assert (result.confidence[result.source.pixels.max(axis=2) < 239] == 0).all()
+
+    def test_exif_alpha_and_notes_go_along_the_profile_does_not(self, fake):
+        metadata = Metadata(exif=b"e", icc=b"i", alpha=np.ones((40, 50), np.float32), notes=("n",))
+        kept = expand(photo(metadata=metadata)).image.metadata
+        assert (kept.exif, kept.icc, kept.notes) == (b"e", None, ("n",))
+        assert kept.alpha is not None
+
+    def test_what_was_run_is_on_record(self, fake):
+        header = expand(photo(), ExpandOptions(ev=1.0, strength=0.5, whole=True)).image.metadata.header
+        assert header["software"] == f"hdrcli {hdrcli.__version__}"
+        assert header["hdrcli:model"] == "fake 1"
+        assert header["hdrcli:reconstruct"] == "all"
+        assert header["hdrcli:strength"] == "0.5"
+        assert header["hdrcli:exposure"] == "+1 EV"
+        assert re.fullmatch(r"0\.\d{4} 0\.\d{4} 0\.\d{4}", header["hdrcli:clipped"])
+
+
+class TestClassicalOperators:
+    def test_linear_is_the_decoding_table(self):
+        image = photo()
+        result = expand(image, ExpandOptions(model="linear"))
+        np.testing.assert_array_equal(result.image.pixels, decoding_table(Transfer.SRGB, 256)[image.pixels])
+        assert (result.model, result.ran_on) == ("linear", "NumPy")
+        assert result.peak_stops == pytest.approx(0)
+
+    @pytest.mark.parametrize("model", ["akyuz07", "landis02"])
+    def test_peak_stops_limit_them_too(self, model):
+        assert expand(photo(), ExpandOptions(model=model)).peak_stops > 1.5
+        assert expand(photo(), ExpandOptions(model=model, peak_stops=1.0)).peak_stops <= 1.0 + 1e-6
+
+    def test_half_stays_finite(self):
+        pixels = expand(photo(), ExpandOptions(model="landis02", ev=32.0, half=True)).image.pixels
+        assert np.isfinite(pixels).all()
+
+
+class TestFaults:
+    def test_hdr_is_refused_and_the_way_back_named(self):
+        with pytest.raises(MismatchError, match="tonemap"):
+            expand(Image(np.ones((2, 2, 3), np.float32), Transfer.LINEAR))
+
+    def test_float_codes_are_refused(self):
+        with pytest.raises(MismatchError, match="float"):
+            expand(Image(np.ones((2, 2, 3), np.float32), Transfer.SRGB))
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("strength", -0.1),
+            ("strength", 1.1),
+            ("strength", float("nan")),
+            ("ev", 40.0),
+            ("ev", float("inf")),
+            ("white_nits", 0.0),
+            ("white_nits", 20000.0),
+            ("peak_stops", -1.0),
+            ("peak_stops", 21.0),
+        ],
+    )
+    def test_values_out_of_range_name_their_option(self, option, value):
+        with pytest.raises(UsageError) as caught:
+            ExpandOptions(**{option: value})
+        assert caught.value.where == f"--{option.replace('_', '-')}"
+
+    def test_unknown_models_and_backends(self):
+        with pytest.raises(MissingModel, match="nothing"):
+            load_generator("nothing")
+        with pytest.raises(UsageError, match="auto, onnx, torch"):
+            load_generator("default", "tensorflow")
+
+
+class TestLoading:
+    def test_a_generator_is_loaded_once(self, exported_bundle):
+        assert load_generator(str(exported_bundle), "onnx", "cpu") is load_generator(str(exported_bundle), "onnx", "cpu")
+
+    def test_a_run_is_run_by_torch_and_a_bundle_by_onnx_runtime(self, trained_run, exported_bundle):
+        runs = {str(p): expand(photo(), ExpandOptions(model=str(p), device="cpu")) for p in (trained_run, exported_bundle)}
+        ran_on = [r.ran_on.split()[0] for r in runs.values()]
+        assert ran_on == ["PyTorch", "ONNX"]
+        first, second = (r.image.pixels for r in runs.values())
+        np.testing.assert_allclose(np.log2(first + 1e-3), np.log2(second + 1e-3), atol=5e-3)
