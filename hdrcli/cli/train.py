@@ -90,6 +90,10 @@ def train(
             "--resume", metavar="WHEN", help="auto: go on with the run in RUN, if any; or never.", rich_help_panel=RUN
         ),
     ] = Resume.NEVER,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", metavar="RUN", help="Start from the weights of another run (fine-tuning).", rich_help_panel=RUN),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of views, cameras and weights.", rich_help_panel=RUN)] = 1,
     device: Device = "auto",
     precision: Annotated[
@@ -141,7 +145,9 @@ def train(
             threads=threads,
         )
         with say.progress(1.0) as advance:
-            state = loop.train(objective, loaded, config, out, resume=resume is Resume.AUTO, observe=_observer(say, advance))
+            state = loop.train(
+                objective, loaded, config, out, resume=resume is Resume.AUTO, initial=init, observe=_observer(say, advance)
+            )
         say.result(f"trained {state['step']} steps in {state['elapsed'] / 60:.1f} min on {state['device']} -> {printable(out)}")
     return _export(say, out)
 

@@ -217,6 +217,7 @@ def model_card(state: Mapping[str, Any], export: Export, files: Mapping[str, str
             "minutes": round(state["elapsed"] / 60, 1),
             "device": state["device"],
             "options": _plain(state["description"]["options"]),
+            "started_from": _plain(state.get("history", [])),
         },
         "data": {
             "domain": "HDR scenes seen through the virtual camera (hdrcli/camera.py)",

@@ -70,12 +70,14 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    initial: Path | None = None,
     observe: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Train the objective, keeping ``checkpoint.pt``, ``run.json`` and TensorBoard logs in ``folder``.
 
-    With ``resume`` an existing checkpoint of the same objective is continued. Returns the last checkpoint's state. Raises
-    TrainingError if the folder holds another run, or if the loss stops being finite.
+    With ``resume`` an existing checkpoint of the same objective is continued. A new run starts from the averaged weights of
+    the run in ``initial``, if given. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run,
+    if the initial weights don't fit, or if the loss stops being finite.
     """
     from lightning.fabric import Fabric
 
@@ -87,6 +89,7 @@ def train(
     old = _existing(folder, objective, resume=resume)
     torch.manual_seed(config.seed)
     fabric = Fabric(accelerator=_accelerator(config.device), devices=1, precision=config.precision)  # type: ignore[arg-type]
+    history = [] if old is not None or initial is None else _initialise(objective, initial)
     networks = objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).requires_grad_(False)
     optimizers = objective.optimizers()
@@ -98,7 +101,7 @@ def train(
         for name, optimizer in optimizers.items():
             if name in old["optimizers"]:
                 optimizer.load_state_dict(old["optimizers"][name])
-        step, elapsed_before = old["step"], old["elapsed"]
+        step, elapsed_before, history = old["step"], old["elapsed"], old.get("history", [])
     else:
         record = {"objective": objective.describe(), "loop": asdict(config), "scenes": [s.name for s in scenes]}
         (folder / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
@@ -118,6 +121,7 @@ def train(
             "step": step,
             "elapsed": elapsed_before + time.monotonic() - started,
             "seed": config.seed,
+            "history": history,
             "scenes": [[s.name, s.licence] for s in scenes],
             "device": str(fabric.device),
             "torch": str(torch.__version__),
@@ -168,6 +172,20 @@ def _finite_means(sums: dict[str, torch.Tensor], count: int, step: int, folder: 
             fault = f"{name} is no longer finite at step {step}"
             raise TrainingError(fault, where=folder, remedy="resume with a lower learning rate")
     return means
+
+
+def _initialise(objective: Objective, run: Path) -> list[dict[str, Any]]:
+    """Give the objective the averaged weights of another run; returns what that run, and those before it, were."""
+    if not (run / checkpoint.CHECKPOINT).is_file():
+        raise TrainingError("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
+    state = checkpoint.load(run / checkpoint.CHECKPOINT)
+    try:
+        objective.networks.load_state_dict(state["ema"])
+    except RuntimeError as error:
+        fault = "its weights don't fit these options"
+        raise TrainingError(fault, where=run, remedy="start from a run with the same network") from error
+    earlier = {"steps": state["step"], "minutes": state["elapsed"] / 60, "options": state["description"]["options"]}
+    return [*state.get("history", []), earlier]
 
 
 def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, Any] | None:

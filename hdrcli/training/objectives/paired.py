@@ -6,7 +6,8 @@ The loss is on stops, log2(y + 2^-10), at working resolution:
   target is the mean of what was lost in it, so small lamps count and keep their light). A root per photo because that is
   what is scored; the square inside because an L1 loss in stops predicts medians, and highlights come out too timid;
 * what was measured: L1. It teaches the photo's response curve, which tells where the highlights go on;
-* gradients of the whole, L1: edges stay where they are.
+* gradients of the error, L1, over the whole and once more over what clipped and its border: a highlight may not end in an edge
+  that the scene has not (a sky that grows brighter towards the sun must not get an island).
 
 The truth is brought to the exposure of the linearised photo (:func:`hdrcli.camera.exposure_alignment`), since no network can
 know a scene's absolute exposure, and capped at ``peak``.
@@ -40,7 +41,7 @@ class Config:
     ``working_size``: side of the working image. ``view_size``: side of the photos before they are reduced to it.
     ``photos_per_view``: virtual photos taken of each view. ``steepened``: share of photos whose radiance above white is
     raised to a power of 0.85..1.5, ``lamps``: share with rendered lamps (the scenes hold few). ``measured_weight``,
-    ``gradient_weight``: of these losses against that of what clipped.
+    ``gradient_weight``, ``border_weight``: of these losses against that of what clipped.
     """
 
     network: feedback_unet.Config = field(
@@ -58,6 +59,7 @@ class Config:
     lamps: float = 0.15
     measured_weight: float = 0.5
     gradient_weight: float = 0.25
+    border_weight: float = 0.3
     camera: CameraDistribution = field(default_factory=CameraDistribution)
 
 
@@ -138,6 +140,19 @@ def gradient_loss(error: Tensor) -> Tensor:
     return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
 
 
+def border_loss(error: Tensor, lost: Tensor) -> Tensor:
+    """Mean absolute difference of ``error`` (stops) between neighbours of which at least one lost something, ``(N, 3, H, W)``.
+
+    Mean over photos; each pair of cells counts by the larger of its two lost shares.
+    """
+    total = error.new_zeros(error.shape[0])
+    for dim in (-1, -2):
+        size = error.shape[dim] - 1
+        weight = torch.maximum(lost.narrow(dim, 0, size), lost.narrow(dim, 1, size))
+        total = total + (error.diff(dim=dim).abs() * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=50.0)
+    return total.mean()
+
+
 class Paired:
     """G_Y alone, supervised. See the module's docstring."""
 
@@ -167,7 +182,7 @@ class Paired:
     def losses(self, images: list[Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss terms, averaged over the feedback iterations' images (T domain)."""
         config = self.config
-        terms: dict[str, list[Tensor]] = {"highlight": [], "measured": [], "gradient": []}
+        terms: dict[str, list[Tensor]] = {"highlight": [], "measured": [], "gradient": [], "border": []}
         measured = (batch["lost"] <= 0) & (batch["ldr"] > 0.02)
         for image in images:
             y = feedback_unet.from_t(image.float(), config.network.peak)
@@ -177,6 +192,7 @@ class Paired:
             terms["highlight"].append(highlight_loss(error, batch["lost"]))
             terms["measured"].append((error.abs() * measured).sum() / measured.sum().clamp(min=1))
             terms["gradient"].append(gradient_loss(error))
+            terms["border"].append(border_loss(error, batch["lost"]))
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
     def step(self, batch: Mapping[str, Tensor], optimizers: Mapping[str, Any], fabric: Any) -> dict[str, Tensor]:
@@ -186,7 +202,8 @@ class Paired:
             images = network.iterate(batch["ldr"], batch["clip"])  # type: ignore[operator]
         terms = self.losses(images, batch)
         config = self.config
-        total = terms["highlight"] + config.measured_weight * terms["measured"] + config.gradient_weight * terms["gradient"]
+        total = terms["highlight"] + config.measured_weight * terms["measured"]
+        total = total + config.gradient_weight * terms["gradient"] + config.border_weight * terms["border"]
         optimizer = optimizers["g_y"]
         optimizer.zero_grad(set_to_none=True)
         fabric.backward(total)
