@@ -47,13 +47,17 @@ class ExpandOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise UsageError(f"{self.strength} is not within 0..1", where="--strength")
+            raise UsageError(
+                f"{self.strength:g} is not within 0..1", where="--strength", remedy="0 is the linearised input, 1 the default"
+            )
         if not -32 <= self.ev <= 32:
-            raise UsageError(f"{self.ev} is not within -32..32", where="--ev")
+            raise UsageError(f"{self.ev:g} is not within -32..32", where="--ev", remedy="give stops, such as -1.5")
         if not 0 < self.white_nits <= 10000:
-            raise UsageError(f"{self.white_nits} is not within 0..10000 cd/m2", where="--white-nits")
+            raise UsageError(f"{self.white_nits:g} is not within 0..10000 cd/m2", where="--white-nits", remedy="203 is usual")
         if self.peak_stops is not None and not 0 <= self.peak_stops <= 20:
-            raise UsageError(f"{self.peak_stops} is not within 0..20", where="--peak-stops")
+            raise UsageError(
+                f"{self.peak_stops:g} is not within 0..20", where="--peak-stops", remedy="give stops above white, such as 6"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +188,7 @@ class TonemapOptions:
 
     def __post_init__(self) -> None:
         if not -32 <= self.ev <= 32:
-            raise UsageError(f"{self.ev} is not within -32..32", where="--ev")
+            raise UsageError(f"{self.ev:g} is not within -32..32", where="--ev", remedy="give stops, such as -1.5")
         if self.bits not in (8, 16):
             raise UsageError(f"{self.bits} is neither 8 nor 16", where="--bits")
 

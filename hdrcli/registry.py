@@ -17,6 +17,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hdrcli.errors import UsageError
 
+_KINDS = {
+    "objectives": "recipe",
+    "tonemapping": "tone-mapping operator",
+    "expansion": "expansion operator",
+    "formats": "format",
+    "metrics": "metric",
+    "networks": "network",
+}
+
 
 def names(package: str) -> tuple[str, ...]:
     """Names of the modules in a package, sorted: ``names("hdrcli.tonemapping")``. Names with a leading ``_`` are private."""
@@ -31,7 +40,7 @@ def load(package: str, name: str) -> ModuleType:
     """The module of that name. Raises UsageError, with the names there are, for any other."""
     known = names(package)
     if name not in known:
-        kind = package.rpartition(".")[2]
+        kind = _KINDS.get(package.rpartition(".")[2], "module")
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
         raise UsageError(f"no {kind} of the name {name!r}", remedy=hint)

@@ -110,7 +110,11 @@ def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.M
     known = {f.name for f in fields(module.Config)}
     options = dict(description["network"])
     if not set(options) <= known:
-        raise ModelError(f"has unknown options: {', '.join(sorted(set(options) - known))}", where=path)
+        raise ModelError(
+            f"has unknown options: {', '.join(sorted(set(options) - known))}",
+            where=path,
+            remedy="use a matching version of hdrcli",
+        )
     spec = GeneratorSpec(
         name=path.parent.name if path.stem in ("checkpoint", "g_y") else path.stem,
         version=str(description["version"]),

@@ -42,7 +42,9 @@ def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
     from hdrcli.errors import UsageError
 
     if parameters.exposure not in ("auto", "keep"):
-        raise UsageError(f"exposure is auto or keep, not {parameters.exposure!r}")
+        raise UsageError(
+            f"exposure is auto or keep, not {parameters.exposure!r}", where="-p exposure", remedy="leave it out for auto"
+        )
     scale = 1.0
     if parameters.exposure == "auto":
         average = float(np.exp(np.mean(np.log(luminance(sample).astype(np.float64) + 1e-5))))

@@ -60,7 +60,7 @@ def find_scenes(sources: Sequence[Path], split: str = "train") -> SceneList:
             files += [SceneFile(p) for p in found]
             notes.append(f"{source}: {len(found)} HDR files, no {MANIFEST}, all used")
         elif source.suffix.lower() == ".txt":
-            lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in _text(source).splitlines()]
             listed = [source.parent / line for line in lines if line and not line.startswith("#")]
             files += [SceneFile(p) for p in listed]
             notes.append(f"{source}: {len(listed)} listed files")
@@ -74,9 +74,15 @@ def find_scenes(sources: Sequence[Path], split: str = "train") -> SceneList:
     return SceneList(tuple(files), "; ".join(notes))
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"can't be read as UTF-8 text: {error}", where=path, remedy="save it as UTF-8") from None
+
+
 def _from_manifest(folder: Path, split: str) -> tuple[list[SceneFile], str]:
-    with (folder / MANIFEST).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(_text(folder / MANIFEST).splitlines()))
     if not rows or not {"file", "split"} <= set(rows[0]):
         raise DataError("has no columns file and split", where=folder / MANIFEST, remedy="add them or remove the manifest")
     chosen = [r for r in rows if split in ("all", r["split"])]

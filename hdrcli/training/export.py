@@ -165,7 +165,8 @@ def _restore(state: Mapping[str, Any], run: Path) -> Export:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"the checkpoint's weights don't fit recipe {description['recipe']!r}", where=run) from error
+        fault = f"the checkpoint's weights don't fit recipe {description['recipe']!r}"
+        raise ModelError(fault, where=run, remedy="export it with the version of hdrcli that trained it") from error
     return Export(
         network=network,
         architecture=generator["architecture"],
