@@ -64,6 +64,16 @@ def test_akyuz_is_a_power_of_luminance_times_the_peak():
     np.testing.assert_allclose(out, 5 * values**2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("module", [akyuz07, landis02])
+def test_the_curve_is_that_of_luminance(module):
+    """A colour gets the factor of the grey of its luminance, not of its mean or brightest channel."""
+    colour = np.array([[[0.2, 0.95, 0.1]]], np.float32)
+    same = grey([float(luminance(colour)[0, 0])])
+    parameters = module.Parameters()
+    factor = module.apply(same, parameters)[0, 0, 0] / same[0, 0, 0]
+    np.testing.assert_allclose(module.apply(colour, parameters), colour * factor, rtol=1e-5)
+
+
 def test_landis_changes_nothing_below_the_threshold_and_reaches_the_peak_at_white():
     values = np.array([0.2, 0.4, 0.7, 1.0])
     out = landis02.apply(grey(values), landis02.Parameters(threshold=0.4, alpha=2.0, peak=6.0))[0, :, 0]

@@ -266,6 +266,19 @@ class TestContinuity:
         assert np.abs(np.diff(stops, axis=1)).max() < 2.5 * 6 / 900
         assert stops.max() - stops.min() > 5.5
 
+    def test_no_facets_where_cells_differ(self):
+        """A jump from cell to cell becomes a soft slope, without the kinks of linear interpolation."""
+        codes = np.full((600, 900, 3), 255, np.uint8)
+
+        def jump(ldr, clip):
+            return np.where(np.arange(ldr.shape[2]) < ldr.shape[2] // 2, 1.0, 64.0) * np.ones_like(ldr)
+
+        stops = np.log2(expanded(codes, jump)[300, :, 0])
+        cell = 900 / 80
+        assert stops[0] == pytest.approx(0, abs=0.01)
+        assert stops[-1] == pytest.approx(6, abs=0.01)
+        assert np.abs(np.diff(stops, n=2)).max() < 0.4 * 6 / cell
+
 
 class TestWhole:
     """Mode "all": the generator's output for measured channels too."""

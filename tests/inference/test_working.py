@@ -107,6 +107,12 @@ class TestLostShare:
         assert np.count_nonzero(share) == 1
         assert share[5, 7, 1] == pytest.approx(4 / 16)
 
+    @pytest.mark.parametrize("code", [239, 240, 241])
+    def test_strips_skip_nothing_that_the_blend_begins_with(self, monkeypatch, code):
+        monkeypatch.setattr(working, "_STRIP_PIXELS", 1)
+        share = lost_share(np.full((40, 60, 3), code, np.uint8), (10, 15))
+        np.testing.assert_allclose(share, blend_weight(np.array(code / 255)), atol=1e-6)
+
     def test_the_clip_map_lifts_small_lamps(self):
         share = np.array([0, 0.01, 0.25, 1], np.float32)
         np.testing.assert_allclose(clip_map(share), [0, 0.1, 0.5, 1])

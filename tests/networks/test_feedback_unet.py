@@ -64,6 +64,16 @@ def test_parameters_of_the_feedback_block_by_hand():
     assert count(FeedbackBlock(512)) == conv(1024, 512, 1) + 3 * dense + conv(512, 512, 3)
 
 
+def test_dense_convs_are_dilated_by_three():
+    """Four of them in a row reach twelve pixels far, and see every third."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 16, 33, 33, requires_grad=True)
+    DilatedDenseBlock(16)(x)[0, :, 16, 16].sum().backward()
+    y, _ = torch.nonzero(x.grad[0].abs().sum(0), as_tuple=True)
+    assert {int(v) for v in y.unique()} <= set(range(4, 29, 3))
+    assert (int(y.min()), int(y.max())) == (4, 28)
+
+
 def test_one_iteration_without_gates_is_a_plain_unet():
     names = {name.partition(".")[0] for name, _ in build(PLAIN).named_parameters()}
     assert names == {"head", "encoder", "bottleneck", "up", "decoder", "tail"}

@@ -58,6 +58,18 @@ def test_errors_are_in_stops_by_region(flat):
     assert values["unclipped_log2_rmse"] == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.parametrize(("code", "region"), [(248, "clipped_log2_rmse"), (229, "unclipped_log2_rmse"), (240, None)])
+def test_clipped_is_from_097_unclipped_below_090(flat, code, region):
+    """247.35 and 229.5 of 255; what lies between counts to neither."""
+    codes = np.full((40, 40, 3), 100, np.uint8)
+    codes[:5] = code
+    truth = decoding_table(Transfer.SRGB, 256)[codes]
+    prediction = truth.copy()
+    prediction[:5] *= 4
+    values = score.measure(prediction, score.Photo("s", flat.camera, codes, truth))
+    assert [name for name, v in values.items() if v > 0.1 and name.endswith("rmse")] == ([region] if region else [])
+
+
 def test_regions_under_50_samples_are_skipped_and_counted(flat):
     dark = photo(np.full((40, 40, 3), 0.3, np.float32))
     values = score.measure(linear(dark), dark)

@@ -90,7 +90,8 @@ def test_another_run_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize("log_steps", [1, 100])
-def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(tmp_path, log_steps):
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
+def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(tmp_path, log_steps, checkpoint_seconds):
     loop.train(objective(), SCENES, short_loop(2), tmp_path)
     before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
     tiny = objective()
@@ -100,8 +101,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(tmp_path, log
         return {name: value * float("nan") for name, value in step(*arguments).items()}
 
     tiny.step = broken
+    config = short_loop(4, log_steps=log_steps, checkpoint_seconds=checkpoint_seconds)
     with pytest.raises(TrainingError, match="no longer finite"):
-        loop.train(tiny, SCENES, short_loop(4, log_steps=log_steps, checkpoint_seconds=0.0), tmp_path, resume=True)
+        loop.train(tiny, SCENES, config, tmp_path, resume=True)
     assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
 
 

@@ -8,26 +8,26 @@ import torch
 from fakes import smooth_scene
 from tiny_training import CONFIG, objective
 
-from hdrcli.camera import Camera, srgb_response
-from hdrcli.color import Transfer
+from hdrcli.camera import Camera, measured_response, srgb_response
+from hdrcli.color import Transfer, decode
 from hdrcli.inference.working import clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.training.objectives import create, paired
 
 
 class FixedCamera:
-    """A distribution of one camera: sRGB, no noise, no JPEG, white balance and exposure as given."""
+    """A distribution of one camera without noise and JPEG."""
 
-    def __init__(self, exposure=1.0, white_balance=(1.0, 1.0, 1.0)):
-        self.camera = Camera(srgb_response(), exposure, white_balance)
+    def __init__(self, exposure=1.0, response=None):
+        self.camera = Camera(response or srgb_response(), exposure)
 
     def draw(self, radiance, rng):
         return self.camera
 
 
-def fixed(exposure=1.0, **changes):
+def fixed(exposure=1.0, response=None, **changes):
     """The tiny recipe with that camera and no inventions."""
-    return replace(CONFIG, camera=FixedCamera(exposure), steepened=0.0, lamps=0.0, **changes)
+    return replace(CONFIG, camera=FixedCamera(exposure, response), steepened=0.0, lamps=0.0, **changes)
 
 
 def codes_of(view, exposure=1.0):
@@ -55,6 +55,13 @@ class TestSamples:
         sample = paired.photograph(self.view, fixed(exposure), np.random.default_rng(0))
         expected = np.log2(np.minimum(self.view * exposure, 256) + 2.0**-10)
         np.testing.assert_allclose(sample["stops"], expected, atol=0.05)
+
+    def test_the_truth_is_aligned_to_the_linearised_photo_whatever_its_response(self):
+        """No network can know a scene's absolute exposure."""
+        sample = paired.photograph(self.view, fixed(response=measured_response(90)), np.random.default_rng(0))
+        linear = np.log2(decode(sample["ldr"], Transfer.SRGB) + 2.0**-10)
+        well = ((sample["ldr"] >= 0.05) & (sample["ldr"] <= 0.90)).all(axis=2)
+        assert np.median(sample["stops"][well] - linear[well]) == pytest.approx(0, abs=0.15)
 
     def test_a_small_lamps_target_is_its_own_light_not_the_cells_mean(self):
         view = np.full((256, 256, 3), 0.2, np.float32)
@@ -122,10 +129,8 @@ class TestLosses:
         batch = {"stops": stops, "lost": (stops > 0).float(), "ldr": torch.full_like(stops, 0.5)}
         image = feedback_unet.to_t(torch.exp2(stops) - 2.0**-10, CONFIG.network.peak)
         terms = tiny.losses([image], batch)
-        assert set(terms) == {"highlight", "measured", "gradient"}
-        assert terms["highlight"] < 0.011  # its root is rounded off at zero
-        assert terms["measured"] < 1e-3
-        assert terms["gradient"] < 1e-3
+        assert {"highlight", "measured", "gradient"} <= set(terms)
+        assert all(value < 0.02 for value in terms.values())  # roots are rounded off at zero
 
     def test_values_below_zero_still_have_a_gradient(self):
         tiny = objective()
