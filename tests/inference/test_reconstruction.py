@@ -277,7 +277,7 @@ class TestContinuity:
         cell = 900 / 80
         assert stops[0] == pytest.approx(0, abs=0.01)
         assert stops[-1] == pytest.approx(6, abs=0.01)
-        assert np.abs(np.diff(stops, n=2)).max() < 0.4 * 6 / cell
+        assert np.abs(np.diff(stops, n=2)).max() < 0.2 * 6 / cell
 
 
 class TestWhole:
