@@ -45,6 +45,17 @@ keyCode framesPerSecond xDensity longitude latitude altitude utcOffset expTime a
 _RESERVED = frozenset(_RESERVED_NAMES.split())
 
 
+def _library() -> Any:
+    """The OpenEXR package, with a thread pool: it starts with none and compresses on one core."""
+    import os
+
+    import OpenEXR
+
+    if OpenEXR.global_thread_count() == 0:
+        OpenEXR.set_global_thread_count(os.cpu_count() or 1)
+    return OpenEXR
+
+
 def matches(head: bytes) -> bool:
     """Does the file start with OpenEXR's magic number 20000630?"""
     return head[:4] == b"\x76\x2f\x31\x01"
@@ -110,7 +121,7 @@ def read(path: str | Path) -> Image:
 
 
 def _open(path: str | Path, *, header_only: bool) -> Any:
-    import OpenEXR
+    OpenEXR = _library()
 
     try:
         with Path(path).open("rb") as stream, quiet_stderr(), _without_warning_prints():
@@ -149,7 +160,7 @@ def _reason(error: Exception) -> str:
 
 def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
     """Index of the first part with colour, number of parts, and notes. Refuses before any pixel is read."""
-    import OpenEXR
+    OpenEXR = _library()
 
     file = _open(path, header_only=True)
     count = len(file.parts)
@@ -247,7 +258,7 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     compression.
     """
     import numpy as np
-    import OpenEXR
+    OpenEXR = _library()
 
     from hdrcli.color import Transfer
     from hdrcli.image import as_unit_float
@@ -304,7 +315,7 @@ def _depth(asked: str | None) -> tuple[str, list[str]]:
 
 
 def _compression(name: str | None) -> Any:
-    import OpenEXR
+    OpenEXR = _library()
 
     name = name or "zip"
     if name not in COMPRESSIONS:

@@ -115,21 +115,24 @@ def reconstruct(
     lost = _Lost.find(codes)
     if lost is None or settings.strength == 0:
         return out
-    grids = _highlight_grids(codes, linear, coarse, lost)
+    log_linear = np.log2(linear + np.float32(FLOOR))
+    grids = _highlight_grids(codes, log_linear, coarse, lost)
     blend = blend_table(len(linear))
+    # brighter survivors are less noisy; what is itself about to clip has no say
+    say = (1 - blend) * linear
+    said_by = say * log_linear
 
     def mend(strip: tuple[int, int]) -> None:
         first, last = strip
         index = lost.pixels(codes, first, last)
         said_seen = _at(grids, codes.shape, first, last, index).T
         v = codes[first:last].reshape(-1, 3)[index].T
-        a, light = blend[v], linear[v]
-        stops = _lost_stops(light, 1 - a, said_seen[:3], said_seen[3:])
-        stops = np.minimum(stops, peak_stops)
+        stops = said_seen[:3] + _lent_stops(say[v], said_by[v], said_seen[3:])
         target = out[first:last].reshape(-1, 3)
-        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else light
-        said = _mixed(base, np.exp2(stops), settings.strength)
-        result = base + a * np.maximum(said - base, 0)
+        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else linear[v]
+        light = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(FLOOR), 0)
+        said = _mixed(base, light, settings.strength)
+        result = base + blend[v] * np.maximum(said - base, 0)
         target[index] = np.minimum(result * np.float32(settings.gain), limit).T
 
     _run(mend, lost.strips())
@@ -188,7 +191,7 @@ class _Lost:
         return np.flatnonzero(brightest_channel(codes[first:last]) >= self.threshold)
 
 
-def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: _Lost) -> Floats:
+def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lost: _Lost) -> Floats:
     """What to interpolate at lost pixels, ``(h', w', 6)``: the generator's log2 radiance, and the mean log2 of lost pixels.
 
     Both are means with weights (lost share, number of lost pixels), blurred together with their weights: a cell in which
@@ -196,7 +199,6 @@ def _highlight_grids(codes: NDArray[Any], linear: Floats, coarse: Coarse, lost: 
     """
     height, width = coarse.stops.shape[:2]
     rows, columns = codes.shape[:2]
-    log_linear = np.log2(linear + np.float32(FLOOR))
     column_cell = np.arange(columns) * width // columns
     totals = np.zeros((4, height * width))
 
@@ -271,15 +273,14 @@ def _at(grid: Floats, shape: tuple[int, ...], first: int, last: int, index: NDAr
     return right
 
 
-def _lost_stops(light: Floats, survival: Floats, said: Floats, seen: Floats) -> Floats:
-    """log2 radiance of lost pixels: what the generator said plus the texture of the surviving channels. All ``(3, n)``."""
-    detail = np.log2(light + np.float32(FLOOR)) - seen
-    # brighter survivors are less noisy; what is itself about to clip has no say
-    weight = survival * light
-    detail *= weight
-    lent = (detail[0] + detail[1] + detail[2]) / (weight[0] + weight[1] + weight[2] + np.float32(0.05))
-    lent = np.float32(DETAIL_LIMIT) * np.tanh(lent / np.float32(DETAIL_LIMIT))
-    return np.asarray(said + lent)
+def _lent_stops(say: Floats, said_by: Floats, seen: Floats) -> Floats:
+    """The texture that surviving channels lend, in stops, ``(n,)``: their mean departure from what was seen around them.
+
+    ``say``: weight of each channel, ``said_by``: weight times its log2, ``seen``: local mean log2 of lost pixels, ``(3, n)``.
+    """
+    departure = said_by - say * seen
+    lent = (departure[0] + departure[1] + departure[2]) / (say[0] + say[1] + say[2] + np.float32(0.05))
+    return np.asarray(np.float32(DETAIL_LIMIT) * np.tanh(lent / np.float32(DETAIL_LIMIT)))
 
 
 def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
