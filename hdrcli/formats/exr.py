@@ -258,6 +258,7 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     compression.
     """
     import numpy as np
+
     OpenEXR = _library()
 
     from hdrcli.color import Transfer
