@@ -42,6 +42,8 @@ STRIP_ROWS = 128
 DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
 FLOOR = 2.0**-10
 _TRACE = 1e-5
+_CALM_LEVEL, _CALM_COLOUR = 4, 8  # radii in cells
+_CALM_CONTRAST = 0.5  # of codes, within the smaller radius; from half of it on the answer is less and less calmed
 
 T = TypeVar("T")
 
@@ -219,7 +221,7 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
     weight = (totals[0] / per_cell + _TRACE).reshape(height, width, 1).astype(np.float32)
     stops = (totals[1:] / per_cell).T.reshape(height, width, 3).astype(np.float32)
     share = coarse.share + np.float32(_TRACE)
-    said = _smooth(coarse.stops * share, codes.shape) / _smooth(share, codes.shape)
+    said = _smooth(_calm(coarse) * share, codes.shape) / _smooth(share, codes.shape)
     seen = _smooth(stops, codes.shape) / _smooth(weight, codes.shape)
     return np.asarray(np.concatenate([said, seen], axis=2), dtype=np.float32)
 
@@ -283,29 +285,62 @@ def _lent_stops(say: Floats, said_by: Floats, seen: Floats) -> Floats:
     return np.asarray(np.float32(DETAIL_LIMIT) * np.tanh(lent / np.float32(DETAIL_LIMIT)))
 
 
+def _guided(guide: Floats, values: Floats, radius: int, epsilon: float, weight: Floats | None = None) -> tuple[Floats, Floats]:
+    """Local linear models values = slope * guide + offset, each cell's averaged over the windows that hold it.
+
+    He, Sun, Tang 2010, "Guided image filtering", eq. 5, 6, 8, with weights; all ``(h, w, c)``. ``epsilon`` is in units of the
+    guide squared: edges of the guide well below its root are smoothed over.
+    """
+    import cv2
+
+    def mean(x: NDArray[Any]) -> Floats:
+        size = (2 * radius + 1, 2 * radius + 1)
+        return np.asarray(cv2.blur(x, size, borderType=cv2.BORDER_REFLECT), dtype=np.float32).reshape(x.shape)
+
+    def weighted(x: NDArray[Any]) -> Floats:
+        return mean(x) if weight is None else mean(weight * x) / total
+
+    total = np.float32(1) if weight is None else mean(weight)
+    guide_mean, value_mean = weighted(guide), weighted(values)
+    covariance = weighted(guide * values) - guide_mean * value_mean
+    variance = np.maximum(weighted(guide * guide) - guide_mean**2, 0)
+    slope = covariance / (variance + np.float32(epsilon))
+    return mean(slope), mean(value_mean - slope * guide_mean)
+
+
+def _calm(coarse: Coarse) -> Floats:
+    """The generator's log2 radiance without edges and spots of colour where the photo itself is smooth, ``(h, w, 3)``.
+
+    A guided filter with the photo as guide, the colour (departure from the channels' mean) wider than the brightness, so that
+    a sky that clips smoothly does not get an island with a rim. It acts only where the photo is smooth all around: lamps, and
+    windows near their frames, keep what was said of them. A cell that lost anything counts as white there, since a lamp much
+    smaller than a cell hardly shows in the cell's mean.
+    """
+    import cv2
+
+    level = coarse.stops.mean(axis=2, keepdims=True)
+    grey = coarse.codes.mean(axis=2, keepdims=True)
+    slope, offset = _guided(grey, level, _CALM_LEVEL, 1e-3)
+    calm_level = slope * grey + offset
+    slope, offset = _guided(coarse.codes, coarse.stops - level, _CALM_COLOUR, 2e-3)
+    colour = slope * coarse.codes + offset
+    calm = calm_level + colour - colour.mean(axis=2, keepdims=True)
+    lit = np.where(coarse.share > _TRACE, np.float32(1), coarse.codes).max(axis=2)
+    window = np.ones((2 * _CALM_LEVEL + 1, 2 * _CALM_LEVEL + 1), np.uint8)
+    contrast = cv2.blur(cv2.dilate(lit, window) - cv2.erode(lit, window), (3, 3))
+    smooth = np.clip((_CALM_CONTRAST - contrast) / _CALM_CONTRAST * 2, 0, 1)[..., None]
+    return np.asarray(coarse.stops + smooth * (calm - coarse.stops), dtype=np.float32)
+
+
 def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
     """Local linear models, in stops, of what the generator did to measured channels: change = slope * input + offset.
 
     A fast guided filter (He & Sun 2015, "Fast guided filter") whose guide is the input itself, weighted by the measured share:
     edges of the input stay edges of the output at full resolution.
     """
-    import cv2
-
     x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(FLOOR))
-    change = coarse.stops - x
     weight: Floats = np.asarray(np.maximum(1 - coarse.share * 4, np.float32(1e-3)), dtype=np.float32)
-    size = 2 * (max(coarse.stops.shape[:2]) // 12) + 1
-
-    def mean(values: NDArray[Any]) -> Floats:
-        return np.asarray(cv2.blur(values, (size, size), borderType=cv2.BORDER_REFLECT), dtype=np.float32)
-
-    total = mean(weight)
-    mean_x, mean_c = mean(weight * x) / total, mean(weight * change) / total
-    covariance = mean(weight * x * change) / total - mean_x * mean_c
-    variance = mean(weight * x * x) / total - mean_x**2
-    slope = covariance / (variance + np.float32(0.25))
-    offset = mean_c - slope * mean_x
-    return mean(slope), mean(offset)
+    return _guided(x, coarse.stops - x, max(coarse.stops.shape[:2]) // 12, 0.25, weight)
 
 
 def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple[int, ...], first: int, last: int) -> Floats:
