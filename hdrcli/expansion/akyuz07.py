@@ -1,6 +1,7 @@
 """Akyuz, Fleming, Riecke, Reinhard, Bulthoff 2007, "Do HDR displays support LDR content? A psychophysical evaluation", eq. 1.
 
-L' = k ((L - L_min) / (L_max - L_min))^gamma, the same for all pixels; gamma = 1 was preferred. Here L is relative to LDR white,
+L' = k ((L - L_min) / (L_max - L_min))^gamma, the same for all pixels. Their viewers preferred gamma = 1, which is the linear
+input but for exposure; the default here stretches highlights, as the paper's other conditions do. L is relative to LDR white,
 so L_min = 0 and L_max = 1 (never the image's own extremes), and k = ``peak``.
 """
 
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from hdrcli.color import Primaries
 
 SUMMARY = "one power curve for all pixels (Akyuz et al. 2007)"
 
@@ -23,11 +26,11 @@ class Parameters:
     peak: float = 4.0
 
 
-def apply(linear: NDArray[Any], parameters: Parameters) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
     """Luminance through the curve, RGB ratios kept."""
     import numpy as np
 
     from hdrcli.color import luminance
 
-    y = np.maximum(luminance(linear), 1e-6)[..., None]
+    y = np.maximum(luminance(linear, primaries), 1e-6)[..., None]
     return np.asarray(linear * (parameters.peak * y ** (parameters.gamma - 1)), dtype=np.float32)

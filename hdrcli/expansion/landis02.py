@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import Primaries
+
 SUMMARY = "power expansion above a threshold (Landis 2002)"
 
 
@@ -23,12 +25,12 @@ class Parameters:
     peak: float = 8.0
 
 
-def apply(linear: NDArray[Any], parameters: Parameters) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
     """Luminance through the curve, RGB ratios kept."""
     import numpy as np
 
     from hdrcli.color import luminance
 
-    y = luminance(linear)
+    y = luminance(linear, primaries)
     k = np.clip((y - parameters.threshold) / (1 - parameters.threshold), 0, 1) ** parameters.alpha
     return np.asarray(linear * (1 - k + k * parameters.peak)[..., None], dtype=np.float32)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import Primaries
+
 SUMMARY = "linearised input, nothing reconstructed"
 
 
@@ -16,6 +18,6 @@ class Parameters:
     """No parameters."""
 
 
-def apply(linear: NDArray[Any], parameters: Parameters) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
     """The input as it is."""
     return linear

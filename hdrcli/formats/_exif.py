@@ -53,6 +53,21 @@ def _place(exif: bytes) -> tuple[str, int] | None:
     return None
 
 
+def says_adobe_rgb(exif: bytes) -> bool:
+    """Does it mark Adobe RGB as cameras do without a profile? (DCF 2.0: ColorSpace uncalibrated, InteroperabilityIndex R03.)"""
+    if b"R03\0" not in exif:  # almost always: spare the import
+        return False
+    from PIL import Image
+
+    entries = Image.Exif()
+    try:
+        entries.load(b"Exif\0\0" + exif)
+        index = entries.get_ifd(0x8769).get(0xA005) and entries.get_ifd(0xA005).get(1)
+        return entries.get_ifd(0x8769).get(0xA001) == 65535 and str(index).rstrip("\0") == "R03"
+    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        return False
+
+
 def turned(pixels: Pixels, orientation: int) -> Pixels:
     """Pixels as they shall be seen: ``(H, W)`` or ``(H, W, C)``, transposed for orientations 5 to 8."""
     import cv2

@@ -232,7 +232,7 @@ def interpret(icc: bytes, pixels: Pixels, *, grey: bool) -> tuple[Pixels, Transf
     if converted is None:
         note = f"its ICC profile {profile.name!r} can't be used; taken as sRGB"
         return pixels, Transfer.SRGB, Primaries.BT709, (note,)
-    note = f"converted from its ICC profile {profile.name!r} to sRGB"
+    note = f"converted from its ICC profile {profile.name!r} to sRGB; colours beyond sRGB are cut and may pass for lost light"
     return converted, Transfer.SRGB, Primaries.BT709, (note,)
 
 

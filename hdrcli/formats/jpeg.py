@@ -77,6 +77,8 @@ def _read(data: bytes) -> Image:
             pixels, transfer, primaries, remarks = _icc.interpret(scan.icc, pixels, grey=scan.components == 1)
             notes += remarks
     exif = scan.exif
+    if exif is not None and scan.icc is None and scan.components == 3 and _exif.says_adobe_rgb(exif):
+        transfer, primaries = Transfer.GAMMA22, Primaries.ADOBE_RGB
     if exif is not None:
         pixels, exif = _exif.turned(pixels, _exif.orientation(exif)), _exif.upright(exif)
     return Image(pixels, transfer, primaries, None, Metadata(exif=exif, icc=scan.icc or None, notes=notes))

@@ -1,6 +1,7 @@
 """Time and peak memory of whole ``hdrcli expand`` processes against bare scripts, as ratios of medians in one run.
 
-``bare``: decodes with OpenCV, linearises by table, writes the same kind of EXR. ``patches``: a patch-wise full-resolution
+``bare``: decodes with OpenCV, linearises by table, writes the same kind of EXR, libraries as they come; and once more with
+OpenEXR's thread pool switched on, as hdrcli does. ``patches``: a patch-wise full-resolution
 network of ExpandNet's size (three branches, about 450 000 parameters, 256-pixel patches; fresh weights, since only its cost
 matters), measured on a part of the photo and scaled to the whole. Runs alternate, so that a busy machine hurts all alike.
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -27,6 +29,8 @@ photo = cv2.imdecode(np.fromfile(sys.argv[1], np.uint8), cv2.IMREAD_COLOR_RGB)
 v = np.arange(256) / 255
 table = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4).astype(np.float16)
 pixels = cv2.LUT(photo, table.view(np.uint16)).view(np.float16)
+if len(sys.argv) > 3:
+    OpenEXR.set_global_thread_count(int(sys.argv[3]))
 header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
 OpenEXR.File(header, {"RGB": pixels}).write(sys.argv[2])
 """
@@ -75,6 +79,14 @@ def main() -> int:
         hdrcli = [sys.executable, "-m", "hdrcli", "expand", str(photo), "--overwrite", "-q", "-o"]
         commands = {
             "bare script": [sys.executable, "-c", BARE, str(photo), str(folder / "bare.exr")],
+            "bare script, OpenEXR's thread pool on": [
+                sys.executable,
+                "-c",
+                BARE,
+                str(photo),
+                str(folder / "bare2.exr"),
+                str(os.cpu_count() or 1),
+            ],
             "expand": [*hdrcli, str(folder / "expand.exr")],
             "expand --reconstruct all": [*hdrcli, str(folder / "all.exr"), "--reconstruct", "all"],
             "expand to .hdr": [*hdrcli, str(folder / "expand.hdr")],

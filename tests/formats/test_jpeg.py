@@ -332,3 +332,17 @@ def test_pillow_is_imported_for_cmyk_only(tmp_path):
     source = "import sys; from hdrcli import formats; formats.read(sys.argv[1]); print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", source, tmp_path / "a.jpg"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_adobe_rgb_marked_by_exif_alone(tmp_path):
+    """Cameras write Adobe RGB without a profile: ColorSpace "uncalibrated" and InteroperabilityIndex R03 (DCF 2.0)."""
+    exif = PIL.Image.Exif()
+    exif.get_ifd(0x8769)[0xA001] = 65535
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
+    path = tmp_path / "adobe.jpg"
+    PIL.Image.new("RGB", (16, 16), (200, 60, 40)).save(path, exif=exif)
+    image = formats.read(path)
+    assert (image.transfer, image.primaries) == (Transfer.GAMMA22, Primaries.ADOBE_RGB)
+    exif.get_ifd(0x8769)[0xA005] = {1: "R98"}
+    PIL.Image.new("RGB", (16, 16), (200, 60, 40)).save(path, exif=exif)
+    assert formats.read(path).primaries is Primaries.BT709

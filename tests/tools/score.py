@@ -6,31 +6,35 @@ between the 10th and 90th percentile of measured cameras, JPEG quality 75..97). 
 Definitions: v = code / 255 per channel; clipped: v >= 0.97, unclipped: v < 0.90. The prediction is scaled by one factor,
 exp(median log ratio of luminance) over pixels whose channels all lie in 0.05..0.90. The truth is capped at 256 LDR whites.
 log2-RMSE is of log2(x + 2^-10), pooled per image; PU21-PSNR takes white as 100 cd/m2. Means over images; 95 % intervals by
-bootstrap over scenes. Regions under 50 samples are skipped and counted.
+bootstrap over scenes. Regions under 50 samples are skipped and counted. The panoramas are 1024 pixels wide, so a view of 50 to
+90 degrees is enlarged from 142 to 256 source pixels: fine texture is not tested.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli import __version__
+from hdrcli import __version__, registry
 from hdrcli.camera import SCORING, Camera, View, clipped_share, exposure_alignment, perspective
 from hdrcli.color import Transfer, decoding_table
-from hdrcli.conversion import ExpandOptions, expand
+from hdrcli.conversion import ExpandOptions, expand, load_generator
 from hdrcli.image import Image
 from hdrcli.inference.working import blend_table
 from hdrcli.metrics.log2_rmse import log2_rmse
 from hdrcli.metrics.pu21 import pu21_psnr_rgb
-from hdrcli.training.datasets import Scene, find_scenes, load_scenes
+from hdrcli.training.datasets import MANIFEST, Scene, find_scenes, load_scenes
+from hdrcli.training.export import add_scores
 
 SEED, VIEWS, SIZE, CAP, LEAST, WHITE_NITS = 20261120, 8, 384, 256.0, 50, 100.0
 SHARES = (0.01, 0.20)
@@ -115,6 +119,11 @@ def _image(photo: Photo) -> Image:
     return Image(photo.codes, Transfer.SRGB)
 
 
+def digest(path: Path) -> str:
+    """First 16 hex digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def model_rows(models: list[str]) -> dict[str, Predict]:
     """A row for each model in highlights mode and, for generators, one in mode "all"."""
 
@@ -142,6 +151,7 @@ def summarise(values: list[dict[str, float]], scenes: list[str]) -> dict[str, An
         means = [sum(sums[s][0] for s in draw) / max(1, sum(sums[s][1] for s in draw)) for draw in draws]
         row[metric] = round(float(np.nanmean(column)), 4)
         row.setdefault("n", {})[metric] = int(np.count_nonzero(~np.isnan(column)))
+        row.setdefault("skipped", {})[metric] = int(np.count_nonzero(np.isnan(column)))
         row.setdefault("ci", {})[metric] = [round(float(q), 4) for q in np.percentile(means, (2.5, 97.5))]
     return row
 
@@ -162,7 +172,9 @@ def contact_sheet(taken: list[Photo], predict: Predict, path: Path, count: int =
         linear = decoding_table(Transfer.SRGB, 256)[photo.codes]
         rows.append(np.hstack([photo.codes, shown(linear), shown(prediction), shown(photo.truth / factor)]))
     left, right = np.vstack(rows[::2]), np.vstack(rows[1::2])
-    cv2.imwrite(str(path), np.hstack([left[: len(right)], right])[..., ::-1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), np.hstack([left[: len(right)], right])[..., ::-1]):
+        raise RuntimeError(f"{path}: can't be written")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -194,14 +206,24 @@ def main(arguments: list[str] | None = None) -> int:
     if options.sheet:
         contact_sheet(taken, list(rows.values())[4], options.sheet)
     if options.out:
+        data = f"split val of {options.data.name}, manifest sha256 {digest(options.data / MANIFEST)}"
+        scenes = f"{len({p.scene for p in taken})} scenes, {VIEWS} views each, {SIZE} x {SIZE}"
+        models = {m: load_generator(m) for m in options.model or ["default"]}
         protocol = {
             "definition": " ".join((__doc__ or "").split()),
-            "data": f"split val of {options.data.name}: {len({p.scene for p in taken})} scenes, each {VIEWS} views of {SIZE}",
+            "data": f"{data}: {scenes}",
             "seed": SEED,
             "constant_gain": gain,
-            "versions": {"hdrcli": __version__, "numpy": np.__version__},
+            "operators": {name: str(registry.load("hdrcli.expansion", name).Parameters()) for name in operators},
+            "models": {m: f"sha256 {g.spec.digest}, {g.ran_on}" for m, g in models.items()},
+            "versions": {"hdrcli": __version__, "numpy": np.__version__, "opencv": version("opencv-python-headless")},
         }
         options.out.write_text(json.dumps({"protocol": protocol, "rows": results}, indent=1) + "\n", encoding="utf-8")
+        note = f"make score, {data}, {scenes}, seed {SEED}; intervals in models/scores.json"
+        for model, generator in models.items():
+            if (generator.spec.origin / "model.toml").is_file():
+                row = results[Path(model).name]
+                add_scores(generator.spec.origin, {**{m: row[m] for m in METRICS}, "protocol": note})
     return 0
 
 
