@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hdrcli.errors import UsageError
+
 MU = 5000.0  # T(y) = log(1 + mu y) / log(1 + mu), Eq. 1
 
 
@@ -28,7 +30,8 @@ class Config:
     ``gates``: multiply features by perception maps. ``embedding``: two 512-vectors at the bottleneck. ``peak``: the radiance,
     in LDR whites, that T maps to 1. ``norm``: "batch" as in the paper, or "none". ``stem``: pixel-unshuffle factor before the
     first conv (1: the paper). ``clip_map``: a second 3-channel input that says where channels clipped.
-    ``context``: adds the average over the whole bottleneck to every position of it.
+    ``context``: adds the average over the whole bottleneck to every position of it. Raises UsageError for sizes that no
+    network can have.
     """
 
     direction: Literal["expand", "tonemap"] = "expand"
@@ -41,6 +44,16 @@ class Config:
     stem: int = 1
     clip_map: bool = False
     context: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, right, remedy in (
+            ("stem", self.stem, self.stem in (1, 2, 4, 8), "use 1, 2, 4 or 8"),
+            ("width", self.width, self.width >= 4 and self.width % 4 == 0, "use a multiple of 4"),
+            ("iterations", self.iterations, self.iterations >= 1, "use 1 or more"),
+            ("peak", self.peak, 1 < self.peak <= 2**20, "use more than 1, at most 2^20"),
+        ):
+            if not right:
+                raise UsageError(f"a feedback U-Net can't have {name} {value}", where=f"network.{name}", remedy=remedy)
 
     @property
     def multiple(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hdrcli.color import Transfer, decode
+from hdrcli.errors import UsageError
 from hdrcli.inference import generator
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import Config, DilatedDenseBlock, FeedbackBlock, build
@@ -169,6 +170,16 @@ def test_an_input_that_is_missing_is_named(config, missing):
     given = inputs(config) | {missing: None}
     with pytest.raises(ValueError, match=missing.partition("_")[0].rstrip("s")):
         build(config)(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("stem", 3), ("stem", 0), ("stem", 16), ("width", 0), ("width", 6), ("width", -4), ("iterations", 0)]
+    + [("peak", v) for v in (1.0, 0.0, -5.0, float("nan"), float("inf"))],
+)
+def test_sizes_that_no_network_has_are_refused(name, value):
+    with pytest.raises(UsageError, match=rf"network\.{name}.*use"):
+        Config(**{name: value})
 
 
 @pytest.mark.parametrize(("stem", "multiple"), [(1, 8), (2, 16), (4, 32)])

@@ -10,6 +10,7 @@ from tiny_training import CONFIG, objective
 
 from hdrcli.camera import Camera, measured_response, srgb_response
 from hdrcli.color import Transfer, decode
+from hdrcli.errors import UsageError
 from hdrcli.inference.working import clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.training.objectives import create, paired
@@ -143,6 +144,43 @@ class TestLosses:
 class TestObjective:
     def test_views_of_a_batch_are_counted_for_resuming(self):
         assert objective(batch_size=8, photos_per_view=2).views_per_batch == 4
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"network.gates": "true"}, "network.gates: gates and embedding need guides"),
+            ({"network.embedding": "true"}, "network.embedding: gates and embedding need guides"),
+            ({"network.direction": "tonemap"}, "network.direction: .*LDR to HDR"),
+            ({"network.stem": "3"}, "network.stem: .*1, 2, 4 or 8"),
+            ({"photos_per_view": "0"}, "photos_per_view: 0 is below 1"),
+            ({"batch_size": "0"}, "batch_size: 0 is below 1"),
+            ({"batch_size": "15"}, "batch_size: 15 is no multiple of photos_per_view 2"),
+            ({"working_size": "0"}, "working_size: 0 is below 1"),
+            ({"working_size": "8192"}, "working_size: 8192 is above 4096"),
+            ({"working_size": "100"}, "working_size: 100 is no multiple of 32"),
+            ({"working_size": "512"}, "working_size: 512 is more than view_size 384"),
+            ({"learning_rate": "0"}, "learning_rate: 0 is not above 0"),
+            ({"weight_decay": "-1"}, "weight_decay: -1 is negative"),
+            ({"measured_weight": "-1"}, "measured_weight: -1 is negative"),
+            ({"gradient_weight": "-0.5"}, "gradient_weight: -0.5 is negative"),
+            ({"border_weight": "-1"}, "border_weight: -1 is negative"),
+            ({"lamps": "1.5"}, "lamps: 1.5 is no share"),
+            ({"steepened": "-0.1"}, "steepened: -0.1 is no share"),
+            (
+                {"network.norm": "batch", "batch_size": "1", "photos_per_view": "1", "working_size": "32"},
+                "network.norm: .*batch_size",
+            ),
+        ],
+    )
+    def test_options_that_make_no_sense_are_refused(self, options, words):
+        with pytest.raises(UsageError, match=words):
+            create("paired", {"network.width": "4"} | options, 1)
+
+    @pytest.mark.parametrize("names", [("working_size", "view_size"), ("view_size", "working_size")])
+    def test_options_that_belong_together_are_taken_in_any_order(self, names):
+        sizes = {"working_size": "512", "view_size": "768"}
+        made = create("paired", {"network.width": "4"} | {name: sizes[name] for name in names}, 1)
+        assert (made.config.working_size, made.view_size) == (512, 768)
 
     def test_its_description_is_plain(self):
         description = objective().describe()

@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
 from hdrcli.color import Transfer, decoding_table
+from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.training.export import Export
@@ -42,6 +43,9 @@ class Config:
     ``photos_per_view``: virtual photos taken of each view. ``steepened``: share of photos whose radiance above white is
     raised to a power of 0.85..1.5, ``lamps``: share with rendered lamps (the scenes hold few). ``measured_weight``,
     ``gradient_weight``, ``border_weight``: of these losses against that of what clipped.
+
+    Raises UsageError for an option that is wrong whatever the others are; what must fit together is checked by :func:`build`,
+    since options are set one by one.
     """
 
     network: feedback_unet.Config = field(
@@ -61,6 +65,44 @@ class Config:
     gradient_weight: float = 0.25
     border_weight: float = 0.3
     camera: CameraDistribution = field(default_factory=CameraDistribution)
+
+    def __post_init__(self) -> None:
+        network = self.network
+        if network.gates or network.embedding:
+            where = "network.gates" if network.gates else "network.embedding"
+            raise UsageError("gates and embedding need guides, which this recipe has not", where=where, remedy="leave it false")
+        if network.direction != "expand":
+            remedy = "leave it at expand"
+            raise UsageError("this recipe trains the way from LDR to HDR only", where="network.direction", remedy=remedy)
+        for name in ("photos_per_view", "batch_size", "working_size", "view_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{getattr(self, name)} is below 1", where=name, remedy="use 1 or more")
+        if self.working_size > 4096:
+            raise UsageError(f"{self.working_size} is above 4096", where="working_size", remedy="use less")
+        if not self.learning_rate > 0:
+            raise UsageError(f"{self.learning_rate:g} is not above 0", where="learning_rate", remedy="use more")
+        for name in ("weight_decay", "measured_weight", "gradient_weight", "border_weight"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more")
+        for name in ("steepened", "lamps"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{getattr(self, name):g} is no share", where=name, remedy="use 0 to 1")
+
+
+def _check_together(config: Config) -> None:
+    """Raises UsageError for options that don't fit each other."""
+    size, multiple = config.working_size, config.network.multiple
+    if size % multiple:
+        remedy = f"use a multiple of {multiple}, or another network.stem"
+        raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
+    if size > config.view_size:
+        remedy = f"use {config.view_size} or less, or a larger view_size"
+        raise UsageError(f"{size} is more than view_size {config.view_size}", where="working_size", remedy=remedy)
+    if config.batch_size % config.photos_per_view:
+        fault = f"{config.batch_size} is no multiple of photos_per_view {config.photos_per_view}"
+        raise UsageError(fault, where="batch_size", remedy="use a multiple: a batch holds whole views")
+    if config.network.norm == "batch" and config.batch_size == 1 and size == multiple:
+        raise UsageError("batch norm needs more than one value", where="network.norm", remedy="use a larger batch_size")
 
 
 def steepen(exposed: Floats, power: float) -> Floats:
@@ -161,7 +203,7 @@ class Paired:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.batch_size = config.batch_size
-        self.views_per_batch = max(1, config.batch_size // config.photos_per_view)
+        self.views_per_batch = config.batch_size // config.photos_per_view
         self.networks = nn.ModuleDict({"g_y": feedback_unet.build(config.network)})
 
     @property
@@ -231,5 +273,6 @@ class Paired:
 
 
 def build(config: Config) -> Paired:
-    """The objective with fresh networks."""
+    """The objective with fresh networks. Raises UsageError for options that don't fit each other."""
+    _check_together(config)
     return Paired(config)
