@@ -1,6 +1,6 @@
 """Training data: HDR scenes, random views of them, and the stream of samples the loop reads.
 
-Every view is determined by (seed, index) alone, so a resumed run goes on with the views it would have seen.
+Every view is determined by (seed, index) alone; see :class:`SampleStream` for what a resumed run sees.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ MANIFEST = "manifest.csv"
 
 @dataclass(frozen=True)
 class SceneFile:
-    """An HDR file to train on; ``panorama``: its manifest says it is equirectangular (else its 2:1 form does)."""
+    """An HDR file to train on; ``panorama``: whether its manifest says it is equirectangular (None: its 2:1 form decides)."""
 
     path: Path
-    panorama: bool = False
+    panorama: bool | None = None
     licence: str = "not stated"
 
 
@@ -89,7 +89,10 @@ def _from_manifest(folder: Path, split: str) -> tuple[list[SceneFile], str]:
     if not chosen:
         there = ", ".join(sorted({r["split"] for r in rows}))
         raise DataError(f"has no files of split {split!r}", where=folder / MANIFEST, remedy=f"there are: {there}")
-    files = [SceneFile(folder / r["file"], r.get("kind", "") == "equirect", r.get("licence", "not stated")) for r in chosen]
+    files = [
+        SceneFile(folder / r["file"], r["kind"] == "equirect" if r.get("kind") else None, r.get("licence") or "not stated")
+        for r in chosen
+    ]
     return files, f"{folder}: {len(files)} of {len(rows)} files (split {split} of {MANIFEST})"
 
 
@@ -121,7 +124,7 @@ def load_scenes(files: Sequence[SceneFile], report: Callable[[str], None] = lamb
         if not median > 0:
             report(f"left out: {file.path}: is black")
             continue
-        panorama = file.panorama or image.width == 2 * image.height
+        panorama = image.width == 2 * image.height if file.panorama is None else file.panorama
         scenes.append(Scene(file.path.stem, radiance * np.float32(0.18 / median), panorama, file.licence))
     if len(scenes) * 2 < len(files) or not scenes:
         raise DataError(f"only {len(scenes)} of {len(files)} HDR files can be used", remedy="see the lines above")
@@ -158,7 +161,11 @@ def saturated(radiance: Floats, factor: float) -> Floats:
 
 
 class SampleStream(IterableDataset[dict[str, NDArray[Any]]]):
-    """An endless stream of samples from random views. Worker k of n makes the views k, k + n, ... after ``start``."""
+    """An endless stream of samples from random views. Worker k of n makes the views k, k + n, ... after ``start``.
+
+    Batches come whole from one worker, in turn. So with no or one worker, and batches of whole views, a run that is resumed at
+    ``start`` sees exactly the views that it would have seen. With several, some views around there may repeat or be skipped.
+    """
 
     def __init__(
         self,

@@ -42,6 +42,14 @@ class TestFinding:
     def test_split_changes_it(self, hdr_folder, split, names):
         assert [f.path.stem for f in find_scenes([hdr_folder], split).files] == names
 
+    @pytest.mark.parametrize(("kind", "panorama"), [("equirect", True), ("photo", False), ("", None)])
+    def test_the_manifests_kind_is_trusted_when_there_is_one(self, tmp_path, kind, panorama):
+        save(tmp_path / "wide.exr", np.ones((8, 16, 3)))
+        (tmp_path / "manifest.csv").write_text(f"file,split,kind,licence\nwide.exr,train,{kind},\n", encoding="utf-8")
+        files = find_scenes([tmp_path]).files
+        assert files == (SceneFile(tmp_path / "wide.exr", panorama),)
+        assert load_scenes(files)[0].panorama == (kind != "photo")
+
     def test_a_split_that_is_not_there_is_named_with_those_that_are(self, hdr_folder):
         with pytest.raises(DataError, match=r"'test'.*train, val"):
             find_scenes([hdr_folder], "test")
@@ -147,6 +155,18 @@ class TestStream:
         later = [s["x"] for s in islice(self.stream(start=4), 2)]
         for a, b in zip(whole[4:], later):
             np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_batches_of_whole_views_go_on_where_they_were(self, workers):
+        def numbered(view, rng):
+            return [{"x": np.full((1, 1, 1), rng.random())} for _ in range(2)]
+
+        def batches(start, count):
+            stream = SampleStream(self.scenes, 16, numbered, seed=1, start=start)
+            loader = DataLoader(stream, batch_size=4, collate_fn=collate, num_workers=workers)
+            return [batch["x"].flatten().tolist() for batch in islice(loader, count)]
+
+        assert batches(2 * 2, 2) == batches(0, 4)[2:]
 
     def test_another_seed_gives_other_views(self):
         a, b = (next(iter(self.stream(seed=s)))["x"] for s in (1, 2))
