@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hdrcli.errors import TrainingError, UsageError
+from hdrcli.errors import MissingRequirement, TrainingError, UsageError
+from hdrcli.inference.generator import device_kind
 from hdrcli.training import checkpoint
 from hdrcli.training.datasets import SampleStream, Scene, collate
 from hdrcli.training.objectives import Objective
@@ -75,9 +76,11 @@ def train(
 ) -> dict[str, Any]:
     """Train the objective, keeping ``checkpoint.pt``, ``run.json`` and TensorBoard logs in ``folder``.
 
-    With ``resume`` an existing checkpoint of the same objective is continued. A new run starts from the averaged weights of
-    the run in ``initial``, if given. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run,
-    if the initial weights don't fit, or if the loss stops being finite.
+    With ``resume`` an existing checkpoint of the same objective, scenes and seed is continued; which views it then sees is
+    said at :class:`hdrcli.training.datasets.SampleStream`. A new run starts from the averaged weights of the run in
+    ``initial``, if given. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run, if the
+    initial weights don't fit, or if the loss stops being finite; MissingRequirement or UsageError for a device that is not
+    there.
     """
     from lightning.fabric import Fabric
 
@@ -85,10 +88,11 @@ def train(
         raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    accelerator, devices = _placement(config.device)
     folder.mkdir(parents=True, exist_ok=True)
-    old = _existing(folder, objective, resume=resume)
+    old = _existing(folder, objective, scenes, config.seed, resume=resume)
     torch.manual_seed(config.seed)
-    fabric = Fabric(accelerator=_accelerator(config.device), devices=1, precision=config.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
     history = [] if old is not None or initial is None else _initialise(objective, initial)
     networks = objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(networks).requires_grad_(False)
@@ -106,7 +110,7 @@ def train(
         record = {"objective": objective.describe(), "loop": asdict(config), "scenes": [s.name for s in scenes]}
         (folder / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     batches = _batches(objective, scenes, config, start=step, fabric=fabric)
-    logger = _tensorboard(folder)
+    writer = _tensorboard(folder)
     started = reported = saved = time.monotonic()
     sums: dict[str, torch.Tensor] = {}
     since = 0
@@ -147,7 +151,9 @@ def train(
             if step % config.log_steps == 0:
                 now = time.monotonic()
                 means = _finite_means(sums, since, step, folder)
-                logger(means, step)
+                for name, mean in means.items():
+                    writer.add_scalar(name, mean, step)
+                writer.flush()
                 observe(Progress(step, fraction, elapsed, since / (now - reported), means))
                 sums, since, reported = {}, 0, now
             if time.monotonic() - saved > config.checkpoint_seconds:
@@ -158,6 +164,8 @@ def train(
         _finite_means(sums, since, step, folder)
         checkpoint.save(state(), folder)
         raise
+    finally:
+        writer.close()
     _finite_means(sums, since, step, folder)
     final = state()
     checkpoint.save(final, folder)
@@ -185,10 +193,13 @@ def _initialise(objective: Objective, run: Path) -> list[dict[str, Any]]:
         fault = "its weights don't fit these options"
         raise TrainingError(fault, where=run, remedy="start from a run with the same network") from error
     earlier = {"steps": state["step"], "minutes": state["elapsed"] / 60, "options": state["description"]["options"]}
+    earlier |= {key: state[key] for key in ("seed", "scenes") if key in state}
     return [*state.get("history", []), earlier]
 
 
-def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, Any] | None:
+def _existing(
+    folder: Path, objective: Objective, scenes: tuple[Scene, ...], seed: int, *, resume: bool
+) -> dict[str, Any] | None:
     path = folder / checkpoint.CHECKPOINT
     if not path.exists():
         return None
@@ -200,16 +211,51 @@ def _existing(folder: Path, objective: Objective, *, resume: bool) -> dict[str, 
         and old["description"] != objective.describe()
     ):
         raise TrainingError("holds a run with other options", where=folder, remedy="give the same options, or another --out")
+    differences = _differences(old, scenes, seed)
+    if differences:
+        remedy = "give the same scenes and seed, or another --out with --init"
+        raise TrainingError(f"holds a run on other data: {'; '.join(differences)}", where=folder, remedy=remedy)
     return old
 
 
-def _accelerator(device: str) -> str:
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch sees no CUDA device", where=f"--device {device}", remedy="use --device cpu or auto")
-    return kind
+def _differences(old: dict[str, Any], scenes: tuple[Scene, ...], seed: int) -> list[str]:
+    """How scenes and seed differ from a checkpoint's, in words. Its card would be wrong, and its views not the next ones."""
+    found = [] if old.get("seed", seed) == seed else [f"seed {old['seed']}, not {seed}"]
+    now = [(s.name, s.licence) for s in scenes]
+    before = [(str(name), str(licence)) for name, licence in old.get("scenes", now)]
+    if before == now:
+        return found
+    then_licence, now_licence = dict(before), dict(now)
+    gone = [name for name in then_licence if name not in now_licence]
+    new = [name for name in now_licence if name not in then_licence]
+    other = [
+        f"{n} ({then_licence[n]}, not {now_licence[n]})"
+        for n in now_licence
+        if then_licence.get(n, now_licence[n]) != now_licence[n]
+    ]
+    words = [
+        f"{what} {_some(names)}"
+        for what, names in (("scenes gone:", gone), ("scenes added:", new), ("other licences:", other))
+        if names
+    ]
+    return found + (words or ["scenes in another order or number"])
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _placement(device: str) -> tuple[str, int | list[int]]:
+    """Fabric's accelerator and devices for "auto", "cpu", "cuda" or "cuda:N"."""
+    kind, number = device_kind(device)
+    cards = torch.cuda.device_count()
+    if kind == "cuda" and cards == 0:
+        remedy = "use --device cpu or auto, or install torch with CUDA"
+        raise MissingRequirement("torch sees no CUDA device", where=f"--device {device}", remedy=remedy)
+    if kind == "cuda" and number >= cards:
+        fault = f"torch sees {cards} CUDA devices, numbered from 0"
+        raise UsageError(fault, where=f"--device {device}", remedy="name one of them, or use --device auto")
+    return ("cuda", [number]) if kind != "cpu" and cards else ("cpu", 1)
 
 
 def _batches(
@@ -242,14 +288,8 @@ def _average(averaged: nn.Module, networks: nn.Module, decay: float) -> None:
         a.copy_(b)
 
 
-def _tensorboard(folder: Path) -> Callable[[dict[str, float], int], None]:
+def _tensorboard(folder: Path) -> Any:
+    """A writer of training curves; the loop closes it."""
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(folder)
-
-    def log(values: dict[str, float], step: int) -> None:
-        for name, value in values.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
-
-    return log
+    return SummaryWriter(folder)

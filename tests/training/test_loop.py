@@ -1,6 +1,7 @@
 """The training loop: it learns, it repeats itself, it can be interrupted, and it refuses to mix runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from fakes import smooth_scene
 from tiny_training import objective, short_loop
 
-from hdrcli.errors import TrainingError, UsageError
+from hdrcli.errors import MissingRequirement, TrainingError, UsageError
 from hdrcli.training import checkpoint, loop
 from hdrcli.training.datasets import SampleStream, Scene, collate
 
@@ -89,6 +90,51 @@ def test_another_run_is_not_overwritten(tmp_path):
     assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("scenes", "seed", "words"),
+    [
+        (SCENES, 2, "seed 1, not 2"),
+        (SCENES[:1], 1, "scenes gone: b"),
+        ((*SCENES, replace(SCENES[0], name="c")), 1, "scenes added: c"),
+        ((SCENES[0], replace(SCENES[1], licence="CC0-1.0")), 1, r"other licences: b \(CC-BY, not CC0-1\.0\)"),
+        (SCENES[::-1], 1, "another order"),
+    ],
+)
+def test_a_run_is_not_resumed_on_other_data(tmp_path, scenes, seed, words):
+    loop.train(objective(), SCENES, short_loop(1), tmp_path)
+    before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
+    with pytest.raises(TrainingError, match=words):
+        loop.train(objective(), scenes, short_loop(2, seed=seed), tmp_path, resume=True)
+    assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
+
+
+def test_a_run_that_starts_from_another_remembers_it(tmp_path):
+    loop.train(objective(), SCENES[:1], short_loop(1), tmp_path / "first")
+    state = loop.train(objective(), SCENES[1:], short_loop(1, seed=2), tmp_path / "second", initial=tmp_path / "first")
+    (earlier,) = state["history"]
+    assert (earlier["steps"], earlier["seed"], earlier["scenes"]) == (1, 1, [["a", "CC0-1.0"]])
+    assert (state["seed"], state["scenes"]) == (2, [["b", "CC-BY"]])
+
+
+@pytest.mark.parametrize("fault", [None, KeyboardInterrupt, RuntimeError])
+def test_the_training_curves_are_closed(tmp_path, monkeypatch, fault):
+    from torch.utils.tensorboard import SummaryWriter
+
+    closed = []
+    monkeypatch.setattr(SummaryWriter, "close", lambda writer: closed.append(writer))
+
+    def observe(progress):
+        if fault:
+            raise fault
+
+    if fault:
+        with pytest.raises(fault):
+            loop.train(objective(), SCENES, short_loop(1), tmp_path, observe=observe)
+    else:
+        loop.train(objective(), SCENES, short_loop(1), tmp_path)
+    assert len(closed) == 1
+
+
 @pytest.mark.parametrize("log_steps", [1, 100])
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
 def test_a_loss_that_is_not_finite_ends_the_run_and_is_never_saved(tmp_path, log_steps, checkpoint_seconds):
@@ -131,10 +177,41 @@ def test_a_run_needs_an_end(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_cuda_that_is_not_there_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UsageError, match="CUDA"):
-        loop.train(objective(), SCENES, short_loop(1, device="cuda"), tmp_path)
+@pytest.mark.parametrize(
+    ("cards", "device", "error"),
+    [(0, "cuda", MissingRequirement), (0, "cuda:1", MissingRequirement), (2, "cuda:2", UsageError), (2, "tpu", UsageError)],
+)
+def test_devices_that_are_not_there_are_refused(tmp_path, monkeypatch, cards, device, error):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    with pytest.raises(error, match="--device"):
+        loop.train(objective(), SCENES, short_loop(1, device=device), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("cards", "device", "placement"),
+    [
+        (0, "auto", ("cpu", 1)),
+        (2, "auto", ("cuda", [0])),
+        (2, "cpu", ("cpu", 1)),
+        (2, "cuda", ("cuda", [0])),
+        (2, "cuda:1", ("cuda", [1])),
+    ],
+)
+def test_the_card_that_was_named_is_used(tmp_path, monkeypatch, cards, device, placement):
+    import lightning.fabric
+
+    class Asked(Exception):
+        pass
+
+    def fabric(*, accelerator, devices, precision):
+        raise Asked(accelerator, devices)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(lightning.fabric, "Fabric", fabric)
+    with pytest.raises(Asked) as asked:
+        loop.train(objective(), SCENES, short_loop(1, device=device), tmp_path)
+    assert asked.value.args == placement
 
 
 def test_mixed_precision_runs_and_keeps_full_precision_weights(tmp_path):
