@@ -111,7 +111,7 @@ def train(
 ) -> int:
     """Train a generator on HDR scenes, seen through a virtual camera.
 
-    RUN gets checkpoints, TensorBoard logs and at the end a bundle. Needs pip install 'hdrcli[train]'.
+    RUN gets checkpoints, TensorBoard logs and at the end a bundle and g_y.safetensors. Needs pip install 'hdrcli[train]'.
     """
     say = Presenter(verbose=verbose, quiet=quiet, debug=ctx.obj.debug)
     _refuse_below("--minutes", minutes, 0, exclusive=True)
@@ -153,11 +153,16 @@ def train(
 
 
 def _export(say: Presenter, run: Path) -> int:
-    """The bundle at the end. Without the packages for it the run is still a success, and can be exported later."""
+    """Weights and bundle at the end. Without the packages for them the run is still a success, and can be exported later."""
+    from hdrcli.training.export import write_bundle, write_weights
+
+    try:
+        with training_extra("writing safetensors"):
+            write_weights(run)
+    except MissingExtra as error:
+        say.warning(run, f"no weights written: {error}")
     try:
         with training_extra("exporting a bundle"):
-            from hdrcli.training.export import write_bundle
-
             bundle = write_bundle(run, run / "bundle", overwrite=True)
     except MissingExtra as error:
         say.warning(run, f"no bundle written: {error}")

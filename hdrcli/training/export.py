@@ -1,8 +1,10 @@
-"""From trained networks to a bundle: ONNX file, parity check, model card."""
+"""From trained networks to a bundle (ONNX file, parity check, model card) and to safetensors."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput
+from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput, UsageError
 
 PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T
 OPSET = 18
@@ -119,15 +121,11 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
     The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run, ModelError if the
     export does not agree with torch.
     """
-    from hdrcli.training import checkpoint
-
-    if not (run / checkpoint.CHECKPOINT).is_file():
-        raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
+    state = _state(run)
     if target.exists() and not overwrite:
         raise OutputExists("exists already", where=target, remedy="use --overwrite to replace it")
     if target.exists() and not (target / "model.toml").is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise OutputExists("is there and no bundle; it would be lost", where=target, remedy="name another folder")
-    state = checkpoint.load(run / checkpoint.CHECKPOINT)
     export = _restore(state, run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -154,17 +152,86 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
     return target
 
 
+def write_weights(run: Path) -> Path:
+    """Write a run's averaged weights as ``run/g_y.safetensors``, which the torch backend reads. Returns that path.
+
+    An older file is replaced only when the new one is on the disk. Raises MissingExtra without safetensors, MissingModel for a
+    folder without a run, ModelError for weights that don't fit, UnwritableOutput.
+    """
+    try:
+        from safetensors.torch import save
+    except ImportError as error:
+        raise MissingExtra(error.name or "safetensors", "train", purpose="writing safetensors") from None
+    from hdrcli.inference.torch_backend import METADATA_KEY, WEIGHTS
+
+    export = _restore(_state(run), run)
+    weights = {name: value.contiguous() for name, value in export.network.state_dict().items()}
+    _write(run / WEIGHTS, save(weights, {METADATA_KEY: json.dumps(export.description())}))
+    return run / WEIGHTS
+
+
+def add_scores(bundle: Path, scores: Mapping[str, float | str]) -> None:
+    """Put a table ``[scores]`` (metric: value, and "protocol": a text) on a bundle's card, in place of an older one.
+
+    Raises ModelError if there is no readable card, UnwritableOutput.
+    """
+    from hdrcli.inference import bundles
+
+    plain = {name: value if isinstance(value, str) else float(value) for name, value in scores.items()}
+    card = {**bundles.read(bundle).card, "scores": plain}
+    _write(bundle / bundles.CARD, _toml(card, "writing scores").encode())
+
+
+def _write(target: Path, content: bytes) -> None:
+    """The whole file or the older one. Raises UnwritableOutput."""
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(target)
+        temporary = None
+    except OSError as error:
+        raise UnwritableOutput(
+            f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _toml(card: Mapping[str, Any], purpose: str) -> str:
+    try:
+        import tomli_w
+    except ImportError:
+        raise MissingExtra("tomli-w", "train", purpose=purpose) from None
+    return tomli_w.dumps(card)
+
+
+def _state(run: Path) -> dict[str, Any]:
+    """The checkpoint of a run. Raises MissingModel if there is none."""
+    from hdrcli.training import checkpoint
+
+    if not (run / checkpoint.CHECKPOINT).is_file():
+        raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
+    return checkpoint.load(run / checkpoint.CHECKPOINT)
+
+
 def _restore(state: Mapping[str, Any], run: Path) -> Export:
     """The objective's export with the averaged weights of a checkpoint."""
     from hdrcli import registry
 
     description, generator = state["description"], state["generator"]
     module = registry.load("hdrcli.networks", generator["architecture"])
-    network = module.build(module.Config(**generator["network"]))
     weights = {k.removeprefix("g_y."): v for k, v in state["ema"].items() if k.startswith("g_y.")}
     try:
+        network = module.build(module.Config(**generator["network"]))
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, UsageError) as error:  # TypeError, UsageError: options of another version
         fault = f"the checkpoint's weights don't fit recipe {description['recipe']!r}"
         raise ModelError(fault, where=run, remedy="export it with the version of hdrcli that trained it") from error
     return Export(
@@ -182,15 +249,17 @@ def _restore(state: Mapping[str, Any], run: Path) -> Export:
 
 def model_card(state: Mapping[str, Any], export: Export, files: Mapping[str, str], parity: float) -> str:
     """The text of model.toml: what the network is, what it takes and gives, what it was trained on and how."""
-    try:
-        import tomli_w
-    except ImportError:
-        raise MissingExtra("tomli-w", "train", purpose="exporting a bundle") from None
     from hdrcli import __version__
 
+    history = state.get("history", [])
+    scenes = [(name, licence) for name, licence in state["scenes"]]
+    scenes += dict.fromkeys((n, li) for run in history for n, li in run.get("scenes", []) if (n, li) not in scenes)
     licences: dict[str, list[str]] = {}
-    for name, licence in state["scenes"]:
+    for name, licence in scenes:
         licences.setdefault(licence, []).append(name)
+    data: dict[str, Any] = {"domain": "HDR scenes seen through the virtual camera (hdrcli/camera.py)", "scenes": len(scenes)}
+    if not all("scenes" in run for run in history):
+        data["not_recorded"] = "scenes of a run this one started from"
     parameters = sum(p.numel() for p in export.network.parameters())
     card = {
         "format": 1,
@@ -218,16 +287,13 @@ def model_card(state: Mapping[str, Any], export: Export, files: Mapping[str, str
             "minutes": round(state["elapsed"] / 60, 1),
             "device": state["device"],
             "options": _plain(state["description"]["options"]),
-            "started_from": _plain(state.get("history", [])),
+            # which scenes: see [data], the union of all runs
+            "started_from": [_plain(r | {"scenes": len(r["scenes"])} if "scenes" in r else r) for r in history],
         },
-        "data": {
-            "domain": "HDR scenes seen through the virtual camera (hdrcli/camera.py)",
-            "scenes": len(state["scenes"]),
-            "licences": [{"licence": licence, "names": names} for licence, names in licences.items()],
-        },
+        "data": data | {"licences": [{"licence": licence, "names": names} for licence, names in licences.items()]},
         "files": dict(files),
     }
-    return tomli_w.dumps(card)
+    return _toml(card, "exporting a bundle")
 
 
 def _plain(value: Any) -> Any:

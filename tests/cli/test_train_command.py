@@ -32,6 +32,7 @@ def test_train_export_expand(cli: Cli, scenes: Path) -> None:
         "run -> run/bundle; use it: hdrcli expand photo.jpg --model run/bundle",
     ]
     assert ran.lines[2].startswith("trained 2 steps in 0.0 min on ")
+    assert {"g_y.safetensors", "bundle"} <= {p.name for p in Path("run").iterdir()}
     save("photo.png")
     assert cli("expand", "photo.png", "--model", "run/bundle").code == 0
     assert "PyTorch" in cli("expand", "photo.png", "--model", "run", "-o", "torch.exr").err
@@ -77,6 +78,8 @@ def test_manifest_gives_the_split(cli: Cli, scenes: Path) -> None:
         (["--max-steps", "1", "-p", "batch_size=four"], 2, ("batch_size: ", "'four' is no int")),
         (["--max-steps", "1", "-p", "camera.blends=1"], 2, ("camera.blends: ", "2 values")),
         (["--max-steps", "1", "-p", "network.gates=maybe"], 2, ("network.gates: ", "true")),
+        (["--max-steps", "1", "-p", "network.gates=true"], 2, ("network.gates: ", "guides")),
+        (["--max-steps", "1", "-p", "batch_size=3"], 2, ("batch_size: ", "photos_per_view")),
         (["--max-steps", "1", "--hdr", "nowhere"], 1, ("nowhere: ", "--hdr")),
     ],
 )

@@ -1,5 +1,7 @@
 """From a run to a bundle: parity, any size and batch, a card that says it all."""
 
+import errno
+import os
 import shutil
 import tomllib
 
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 from hdrcli.errors import MissingModel, ModelError, OutputExists, UnwritableOutput
-from hdrcli.inference import bundles
+from hdrcli.inference import bundles, onnx_backend, torch_backend
 from hdrcli.training import checkpoint, export
 
 
@@ -117,6 +119,88 @@ class TestWhereItGoes:
         checkpoint.save(state, run)
         with pytest.raises(ModelError, match="don't fit"):
             export.write_bundle(run, tmp_path / "b")
+
+
+class TestHistory:
+    """What the card says of the data, also of that of earlier runs."""
+
+    def card(self, trained_run, history):
+        state = checkpoint.load(trained_run / checkpoint.CHECKPOINT) | {"history": history}
+        made = export._restore(state, trained_run)
+        return tomllib.loads(export.model_card(state, made, {"g_y.onnx": "0" * 64}, 0.0))
+
+    def test_scenes_and_licences_of_all_runs_are_listed_once(self, trained_run):
+        earlier = {"steps": 3, "minutes": 0.1, "options": {}, "seed": 7, "scenes": [["pano", "CC0-1.0"], ["old", "CC-BY"]]}
+        card = self.card(trained_run, [earlier, earlier])
+        assert card["data"]["scenes"] == 3
+        assert card["data"]["licences"] == [
+            {"licence": "CC0-1.0", "names": ["pano", "photo"]},
+            {"licence": "CC-BY", "names": ["old"]},
+        ]
+        assert [(run["seed"], run["scenes"]) for run in card["training"]["started_from"]] == [(7, 2), (7, 2)]
+        assert "not_recorded" not in card["data"]
+
+    def test_runs_that_recorded_no_scenes_are_tolerated_and_named(self, trained_run):
+        card = self.card(trained_run, [{"steps": 3, "minutes": 0.1, "options": {"threads": None}}])
+        assert card["data"]["scenes"] == 2
+        assert "started from" in card["data"]["not_recorded"]
+        assert card["training"]["started_from"] == [{"steps": 3, "minutes": 0.1, "options": {}}]
+
+
+class TestWeights:
+    @pytest.fixture
+    def run(self, trained_run, tmp_path):
+        (tmp_path / "run").mkdir()
+        shutil.copy(trained_run / checkpoint.CHECKPOINT, tmp_path / "run")
+        return tmp_path / "run"
+
+    def test_the_torch_backend_reads_them_and_agrees_with_onnx(self, run, exported_bundle):
+        path = export.write_weights(run)
+        assert {p.name for p in run.iterdir()} == {checkpoint.CHECKPOINT, "g_y.safetensors"}
+        made, reference = torch_backend.load(path, "cpu"), onnx_backend.load(bundles.read(exported_bundle), "cpu")
+        rng = np.random.default_rng(0)
+        given = {name: rng.random((1, 3, 64, 96), dtype=np.float32) for name in ("ldr", "clip")}
+        np.testing.assert_allclose(made(given), reference(given), atol=1e-4)
+        assert (made.spec.inputs, made.spec.working_size) == (reference.spec.inputs, reference.spec.working_size)
+
+    def test_a_folder_without_a_run_is_refused(self, tmp_path):
+        with pytest.raises(MissingModel, match="training run"):
+            export.write_weights(tmp_path)
+
+    def test_a_failed_write_leaves_the_older_file_and_nothing_else(self, run, monkeypatch):
+        (run / "g_y.safetensors").write_bytes(b"older")
+
+        def full(descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(UnwritableOutput, match=r"g_y\.safetensors.*No space left"):
+            export.write_weights(run)
+        assert (run / "g_y.safetensors").read_bytes() == b"older"
+        assert {p.name for p in run.iterdir()} == {checkpoint.CHECKPOINT, "g_y.safetensors"}
+
+    @pytest.mark.parametrize("network", [{"stem": 3}, {"colour": 1}])
+    def test_options_of_another_version_are_refused(self, run, network):
+        state = checkpoint.load(run / checkpoint.CHECKPOINT)
+        state["generator"]["network"] |= network
+        checkpoint.save(state, run)
+        with pytest.raises(ModelError, match="don't fit"):
+            export.write_weights(run)
+
+
+class TestScores:
+    def test_are_put_on_the_card_and_nothing_else_is_changed(self, exported_bundle, tmp_path):
+        bundle = shutil.copytree(exported_bundle, tmp_path / "bundle")
+        before = bundles.read(bundle).card
+        export.add_scores(bundle, {"clipped_log2_rmse": np.float32(1.5), "protocol": "first"})
+        export.add_scores(bundle, {"clipped_log2_rmse": np.float32(1.25), "protocol": "eight views"})
+        assert {p.name for p in bundle.iterdir()} == {"model.toml", "g_y.onnx"}
+        assert bundles.read(bundle).card == {**before, "scores": {"clipped_log2_rmse": 1.25, "protocol": "eight views"}}
+        bundles.verify(bundles.read(bundle))
+
+    def test_a_folder_without_a_card_is_refused(self, tmp_path):
+        with pytest.raises(ModelError, match="card"):
+            export.add_scores(tmp_path, {})
 
 
 def test_a_difference_from_torch_is_refused(tmp_path, monkeypatch):
