@@ -15,7 +15,7 @@ import typer
 from hdrcli.cli.exits import ExitCode
 from hdrcli.cli.options import MODEL, Debug, Device, Precision, Quiet, Resume, Verbose, parse_device, parse_pairs
 from hdrcli.cli.presentation import Presenter, printable
-from hdrcli.errors import MissingExtra, UsageError
+from hdrcli.errors import MissingExtra, MissingRequirement, UsageError
 
 if TYPE_CHECKING:
     from hdrcli.training.loop import Progress
@@ -159,12 +159,12 @@ def _export(say: Presenter, run: Path) -> int:
     try:
         with training_extra("writing safetensors"):
             write_weights(run)
-    except MissingExtra as error:
+    except MissingRequirement as error:
         say.warning(run, f"no weights written: {error}")
     try:
         with training_extra("exporting a bundle"):
             bundle = write_bundle(run, run / "bundle", overwrite=True)
-    except MissingExtra as error:
+    except MissingRequirement as error:
         say.warning(run, f"no bundle written: {error}")
     else:
         say.result(f"{printable(run)} -> {printable(bundle)}; use it: hdrcli expand photo.jpg --model {printable(bundle)}")

@@ -8,6 +8,7 @@ from command_line import Cli, save
 
 import hdrcli
 from hdrcli.color import Transfer
+from hdrcli.errors import MissingExtra, MissingRequirement
 from hdrcli.image import Image
 
 SMALL = ("-p", "network.width=4", "-p", "working_size=32", "-p", "view_size=32", "-p", "batch_size=2", "--workers", "0")
@@ -52,6 +53,23 @@ def test_train_export_expand(cli: Cli, scenes: Path) -> None:
     refused = cli("models", "export", "run", "-o", "home", "--overwrite")
     assert (refused.code, len(refused.lines)) == (1, 1)
     assert (precious / "letter.txt").is_file()
+
+
+def test_a_run_that_can_not_be_exported_here_is_a_success(cli: Cli, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hdrcli.training import export
+
+    def no_runtime(*arguments: object, **options: object) -> None:
+        raise MissingRequirement("onnxruntime can't be loaded", remedy="install it again")
+
+    def no_package(run: Path) -> None:
+        raise MissingExtra("safetensors", "train", purpose="writing safetensors")
+
+    monkeypatch.setattr(export, "write_bundle", no_runtime)
+    monkeypatch.setattr(export, "write_weights", no_package)
+    ran = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "1", *SMALL)
+    assert (ran.code, ran.out) == (0, "")
+    assert "no weights written: writing safetensors needs" in ran.lines[-2]
+    assert "no bundle written: onnxruntime can't be loaded" in ran.lines[-1]
 
 
 def test_manifest_gives_the_split(cli: Cli, scenes: Path) -> None:
