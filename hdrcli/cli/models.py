@@ -47,10 +47,10 @@ def list_models(ctx: typer.Context, as_json: Json = False, debug: Debug = False)
     for folder in folders:
         try:
             bundle = bundles.read(folder)
-        except HdrcliError as error:
+            facts = _facts(bundle)
+        except (HdrcliError, OSError) as error:  # one that can't be read does not hide the others
             faults.append(say.fault(error, folder))
             continue
-        facts = _facts(bundle)
         rows.append((bundle.name, bundle.version, facts["recipe"], _size_text(facts["bytes"]), facts["files"], str(folder)))
         say.record({"name": bundle.name, "version": bundle.version, **facts, "folder": str(folder)})
     for name in registry.names("hdrcli.expansion"):
@@ -79,7 +79,7 @@ def show(
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
-    """Show a bundle's card: what it is, takes and gives, what it was trained on, its scores."""
+    """Show a bundle's card: what it is, takes and gives, what it was trained on, and its scores if it has been scored."""
     from hdrcli.inference import bundles
 
     bundle = bundles.read(bundles.find(name))
@@ -119,7 +119,8 @@ def _lines(values: Mapping[str, Any], indent: str) -> list[str]:
 
 
 def _is_nested(value: object) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list) and bool(value) and isinstance(value[0], Mapping))
+    entries = value if isinstance(value, list) else [value]
+    return bool(entries) and all(isinstance(entry, Mapping) for entry in entries)
 
 
 @app.command("verify", cls=Command, short_help="Check files against the SHA-256 on their cards.")

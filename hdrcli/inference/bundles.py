@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from hdrcli.inference.generator import GeneratorSpec
 
 CARD = "model.toml"
 CARD_FORMAT = 1
+TABLES = ("model", "network", "domain", "training", "data", "scores", "files")
 ENVIRONMENT = "HDRCLI_MODELS"
 
 
@@ -30,13 +32,13 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
+        """The folder's name, also where it is given as "."."""
+        return self.folder.name if self.folder.name not in ("", "..") else self.folder.resolve().name
 
     @property
     def version(self) -> str:
         """The card's version."""
-        return str(self.card["model"]["version"])
+        return str(_entry(self.card, "model.version", str, int, float))
 
     def file(self, role: str) -> Path:
         """The weights file of a role ("g_y", "g_x"). Raises MissingModel if the bundle has none."""
@@ -48,18 +50,30 @@ class Bundle:
 
     def spec(self) -> GeneratorSpec:
         """What its G_Y takes and gives."""
-        domain = self.card["domain"]
+        inputs = _entry(self.card, "domain.inputs", list)
+        if not all(isinstance(name, str) and name.isprintable() for name in inputs):
+            raise ValueError("domain.inputs")
         return GeneratorSpec(
             name=self.name,
             version=self.version,
-            inputs=tuple(domain["inputs"]),
-            working_size=int(domain["working_size"]),
-            multiple=int(domain["multiple"]),
-            peak=float(domain["peak"]),
+            inputs=tuple(inputs),
+            working_size=_entry(self.card, "domain.working_size", int),
+            multiple=_entry(self.card, "domain.multiple", int),
+            peak=float(_entry(self.card, "domain.peak", int, float)),
             origin=self.folder,
-            architecture=str(self.card["model"]["architecture"]),
+            architecture=_entry(self.card, "model.architecture", str),
             network=self.card.get("network", {}),
+            digest=self.card["files"].get("g_y.onnx", "")[:16],
         )
+
+
+def _entry(card: Mapping[str, Any], place: str, *kinds: type) -> Any:
+    """A card's entry by "table.key". Raises ValueError, naming the place, for one that is missing or of another kind."""
+    table, _, key = place.partition(".")
+    value = card.get(table, {}).get(key)
+    if not isinstance(value, kinds) or isinstance(value, bool) or (isinstance(value, str) and not value.isprintable()):
+        raise ValueError(place)
+    return value
 
 
 def packaged_folder() -> Path:
@@ -88,16 +102,33 @@ def installed() -> Iterator[Path]:
 
 
 def find(name_or_path: str) -> Path:
-    """The folder of a bundle by name or path. Raises MissingModel."""
+    """The folder of a bundle by name or path.
+
+    What holds no separator is a name first, whatever the current folder holds, and a path only if no bundle is named so.
+    Raises MissingModel, ModelError for an ONNX file without a card.
+    """
     path = Path(name_or_path)
-    if (path / CARD).is_file():
-        return path
-    if path.name == name_or_path:
+    if path.name == name_or_path and name_or_path not in ("", ".."):
         for folder in search_folders():
-            if (folder / name_or_path / CARD).is_file():
+            if _is_file(folder / name_or_path / CARD):
                 return folder / name_or_path
+    if name_or_path and _is_file(path / CARD):
+        return path
+    if path.suffix.lower() == ".onnx" and _is_file(path):
+        if path.name == "g_y.onnx" and _is_file(path.parent / CARD):
+            return path.parent
+        raise ModelError(
+            "is a network alone, nothing says what it takes and gives", where=path, remedy="name the folder of its bundle"
+        )
     there = ", ".join(p.name for p in installed()) or "none"
     raise MissingModel(f"no model {name_or_path!r}", remedy=f"bundles found: {there}; see hdrcli models list")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be searched: nothing that we could read
+        return False
 
 
 def read(folder: Path) -> Bundle:
@@ -105,20 +136,32 @@ def read(folder: Path) -> Bundle:
     path = folder / CARD
     try:
         card = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"the card can't be read: {error}", where=path, remedy="install the bundle again") from None
     if card.get("format") != CARD_FORMAT:
         fault = f"is of card format {card.get('format')!r}, this version reads {CARD_FORMAT}"
         raise ModelError(fault, where=path, remedy="use a matching version of hdrcli")
     try:
+        _check_form(card)
         bundle = Bundle(folder, card)
-        files, _ = card["files"], bundle.spec()
-        if not files or not all(isinstance(v, str) and Path(k).name == k for k, v in files.items()):
-            raise ValueError("table [files] must give a SHA-256 for each file")
-    except (KeyError, TypeError, ValueError) as error:
+        bundle.spec()
+    except (ValueError, OverflowError) as error:
         fault = f"the card lacks or garbles {error}"
         raise ModelError(fault, where=path, remedy="install the bundle again") from None
     return bundle
+
+
+def _check_form(card: Mapping[str, Any]) -> None:
+    for name in TABLES:
+        if not isinstance(card.get(name, {}), Mapping):
+            raise ValueError(f"table [{name}]")
+    files = card.get("files")
+    # names that are files in the bundle's folder on every system
+    if not files or not all(
+        re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name) and isinstance(sha, str) and re.fullmatch("[0-9a-f]{64}", sha)
+        for name, sha in files.items()
+    ):
+        raise ValueError("table [files], which must give a SHA-256 for each file")
 
 
 def verify(bundle: Bundle) -> None:

@@ -26,6 +26,7 @@ class GeneratorSpec:
     ``inputs``: names of its ``(N, 3, h, w) float32`` inputs: "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map). h and
     w are multiples of ``multiple``, h w about ``working_size``^2. It gives T(y / peak): ``(N, 3, h, w)``, y in LDR whites.
     ``origin``: the bundle or file it came from. ``architecture`` and ``network`` (its options) are for the torch backend.
+    ``digest``: first 16 hex digits of the weights file's SHA-256; "" where there is no file.
     """
 
     name: str
@@ -37,6 +38,7 @@ class GeneratorSpec:
     origin: Path
     architecture: str = ""
     network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    digest: str = ""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.inputs if name not in KNOWN_INPUTS]

@@ -35,6 +35,17 @@ def test_list_names_what_is_damaged_and_shows_the_rest(cli: Cli, models: Path) -
     assert "tiny" in ran.out
 
 
+@pytest.mark.parametrize(("table", "value"), [("files", '["g_y.onnx"]'), ("training", "1"), ("domain", "[]")])
+def test_list_survives_cards_of_another_form(cli: Cli, models: Path, table: str, value: str) -> None:
+    odd = Path(shutil.copytree(models, "models/odd")) / "model.toml"
+    card = odd.read_text(encoding="utf-8").replace(f"[{table}]", "[other]")
+    odd.write_text(f"{table} = {value}\n{card}", encoding="utf-8")
+    ran = cli("models", "list")
+    assert (ran.code, len(ran.lines)) == (3, 1)
+    assert f"models/odd/model.toml: the card lacks or garbles table [{table}]" in ran.err
+    assert "tiny" in ran.out
+
+
 def test_list_json(cli: Cli, models: Path) -> None:
     records = {r["name"]: r for r in map(json.loads, cli("models", "list", "--json").out.splitlines())}
     assert records["tiny"]["bytes"] > 0
@@ -49,6 +60,14 @@ def test_show(cli: Cli, models: Path) -> None:
     card = json.loads(cli("models", "show", str(models), "--json").out)
     assert card["domain"]["inputs"] == ["ldr", "clip"]
     assert card["training"]["made"] == "2026-01-02"
+
+
+def test_show_tells_the_scores_of_a_bundle_that_has_some(cli: Cli, models: Path) -> None:
+    assert "scores" not in cli("models", "show", "tiny").out
+    with (models / "model.toml").open("a", encoding="utf-8") as card:
+        card.write('\n[scores]\nprotocol = "12 held-out scenes"\npu21_psnr = 31.5\n')
+    assert "scores\n  protocol   12 held-out scenes\n  pu21_psnr  31.5\n" in cli("models", "show", "tiny").out
+    assert json.loads(cli("models", "show", "tiny", "--json").out)["scores"]["pu21_psnr"] == 31.5
 
 
 def test_verify(cli: Cli, models: Path) -> None:
