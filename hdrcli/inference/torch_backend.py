@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hdrcli import registry
-from hdrcli.errors import MissingExtra, MissingModel, ModelError, UsageError
+from hdrcli.errors import MissingExtra, MissingModel, MissingRequirement, ModelError, UsageError
+from hdrcli.inference.bundles import CARD
 from hdrcli.inference.generator import Floats, GeneratorSpec, checked, device_kind
 
 if TYPE_CHECKING:
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 WEIGHTS = "g_y.safetensors"
 METADATA_KEY = "hdrcli"
+
+
+# what reading a file raises that is not ours, beside SafetensorError
+_FOREIGN = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, EOFError, OSError)
 
 
 class TorchGenerator:
@@ -42,15 +48,23 @@ class TorchGenerator:
 
 
 def is_weights(path: Path) -> bool:
-    """Does this path look like something :func:`load` takes?"""
-    return path.suffix in (".safetensors", ".pt") or (path / WEIGHTS).is_file() or (path / "checkpoint.pt").is_file()
+    """Is there something at this path that :func:`load` reads: a file, or a folder with weights?"""
+    try:
+        return _weights_file(path).is_file()
+    except OSError:  # a name too long, a folder that may not be searched
+        return False
+
+
+def _weights_file(path: Path) -> Path:
+    """The file that stands for a path: the path itself, or what a run or bundle folder holds."""
+    return next((p for p in (path / "checkpoint.pt", path / WEIGHTS) if p.is_file()), path)
 
 
 def load(path: Path, device: str = "auto") -> TorchGenerator:
     """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors`` or ``.pt`` file.
 
-    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, UsageError for a device
-    that is not there.
+    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, MissingRequirement
+    without CUDA where it is asked for, UsageError for the number of a card that is not there.
     """
     try:
         import torch
@@ -58,18 +72,22 @@ def load(path: Path, device: str = "auto") -> TorchGenerator:
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "train", purpose="the torch backend") from None
 
-    source = path
-    if path.is_dir():
-        source = next((p for p in (path / "checkpoint.pt", path / WEIGHTS) if p.is_file()), path)
-    if not source.is_file():
+    if not is_weights(path):
+        if (path / CARD).is_file():
+            remedy = f"name a run folder, or the {WEIGHTS} that hdrcli train writes there; or use --backend onnx"
+            raise MissingModel("the bundle holds ONNX only, nothing for the torch backend", where=path, remedy=remedy)
         raise MissingModel(
             "holds no weights for the torch backend", where=path, remedy="name a run folder, .safetensors or .pt"
         )
+    source = _weights_file(path)
     try:
         description, weights = _read_safetensors(source) if source.suffix == ".safetensors" else _read_checkpoint(source)
         spec, network = _build(description, source)
         network.load_state_dict(weights)
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, EOFError, OSError) as error:
+    except UsageError as error:  # the file says it here, not the command line
+        fault = f"describes a generator that this version can't build: {error.what}"
+        raise ModelError(fault, where=source, remedy="use a matching version of hdrcli") from error
+    except (SafetensorError, *_FOREIGN) as error:
         raise ModelError(
             "holds no generator of hdrcli", where=source, remedy="name a file that hdrcli train or export made"
         ) from error
@@ -82,9 +100,12 @@ def load(path: Path, device: str = "auto") -> TorchGenerator:
 
 def _device(device: str, cards: int) -> str:
     kind, number = device_kind(device)
+    if kind == "cuda" and cards == 0:
+        remedy = "use --device cpu, or install a torch with CUDA and NVIDIA's driver"
+        raise MissingRequirement("torch sees no CUDA device", where=f"--device {device}", remedy=remedy)
     if kind == "cuda" and number >= cards:
-        fault = "torch sees no CUDA device" if cards == 0 else f"torch sees {cards} CUDA devices, numbered from 0"
-        raise UsageError(fault, where=f"--device {device}", remedy="use --device cpu")
+        fault = f"torch sees {cards} CUDA device(s), numbered from 0"
+        raise UsageError(fault, where=f"--device {device}", remedy=f"use --device cuda:{cards - 1}")
     return f"cuda:{number}" if kind != "cpu" and cards else "cpu"
 
 
@@ -103,6 +124,11 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     prefix = "g_y."
     averaged = {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
     return state["generator"], averaged
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.Module]:
@@ -125,5 +151,6 @@ def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.M
         origin=path,
         architecture=str(description["architecture"]),
         network=options,
+        digest=_digest(path),
     )
     return spec, module.build(module.Config(**options))

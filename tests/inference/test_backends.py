@@ -1,12 +1,15 @@
 """ONNX Runtime and torch run the same generators, and run nothing else."""
 
+import hashlib
 import json
 import shutil
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hdrcli.errors import MissingModel, ModelError, UsageError
+from hdrcli.errors import MissingExtra, MissingModel, MissingRequirement, ModelError, UsageError
 from hdrcli.inference import bundles, generator, onnx_backend, torch_backend
 
 
@@ -53,6 +56,11 @@ class TestParity:
             np.testing.assert_allclose(torch_backend.load(path, "cpu")(inputs()), expected, atol=1e-4)
         assert renamed
 
+    def test_the_digest_is_that_of_the_file(self, trained_run, safetensors_file):
+        for path, file in ((trained_run, trained_run / "checkpoint.pt"), (safetensors_file, safetensors_file)):
+            expected = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+            assert torch_backend.load(path, "cpu").spec.digest == expected
+
     def test_what_ran_is_reported(self, trained_run, onnx_generator):
         assert onnx_generator.ran_on.startswith("ONNX Runtime ")
         assert onnx_generator.ran_on.endswith("CPU")
@@ -94,15 +102,30 @@ class TestForeignWeights:
         with pytest.raises(ModelError, match=r"wide\.pt"):
             torch_backend.load(tmp_path / "wide.pt")
 
-    @pytest.mark.parametrize("key", ["architecture", "network", "peak"])
-    def test_descriptions_that_make_no_sense_are_refused(self, trained_run, tmp_path, key):
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("architecture", "os"),
+            ("architecture", "../x"),
+            ("network", {"colour": 1}),
+            ("network", ["width"]),
+            ("peak", -5.0),
+            ("working_size", float("inf")),
+            ("inputs", ["depth"]),
+        ],
+    )
+    def test_descriptions_that_make_no_sense_are_refused(self, trained_run, safetensors_file, tmp_path, key, value):
         import torch
+        from safetensors.torch import load_file, save_file
 
         state = torch.load(trained_run / "checkpoint.pt", weights_only=True)
-        state["generator"][key] = {"architecture": "os", "network": {"colour": 1}, "peak": -5.0}[key]
+        state["generator"][key] = value
         torch.save(state, tmp_path / "odd.pt")
-        with pytest.raises((ModelError, UsageError)):
-            torch_backend.load(tmp_path / "odd.pt")
+        metadata = {torch_backend.METADATA_KEY: json.dumps(state["generator"])}
+        save_file(load_file(safetensors_file), tmp_path / "odd.safetensors", metadata=metadata)
+        for name in ("odd.pt", "odd.safetensors"):
+            with pytest.raises(ModelError, match=name):
+                torch_backend.load(tmp_path / name)
 
     @pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
     @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"PK\x03\x04 truncated"])
@@ -115,12 +138,16 @@ class TestForeignWeights:
         assert not torch_backend.is_weights(tmp_path)
         with pytest.raises(MissingModel):
             torch_backend.load(tmp_path)
+        assert not torch_backend.is_weights(tmp_path / ("n" * 300))
+        assert not torch_backend.is_weights(tmp_path / "nothing.pt")
+
+    def test_a_bundle_says_that_it_holds_onnx_only(self, exported_bundle):
+        with pytest.raises(MissingModel, match=r"ONNX only.*run folder.*g_y\.safetensors"):
+            torch_backend.load(exported_bundle)
 
 
 class TestForeignBundles:
     def spoiled(self, exported_bundle, tmp_path, content):
-        import hashlib
-
         folder = shutil.copytree(exported_bundle, tmp_path / "spoiled")
         card = (folder / bundles.CARD).read_text(encoding="utf-8")
         old = bundles.read(folder).card["files"]["g_y.onnx"]
@@ -188,10 +215,115 @@ class TestDevices:
 
         monkeypatch.setattr(onnx_backend, "cuda_driver_present", lambda: False)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-        with pytest.raises(UsageError, match="CUDA"):
+        with pytest.raises(MissingRequirement, match="CUDA"):
             onnx_backend.load(bundles.read(exported_bundle), "cuda")
-        with pytest.raises(UsageError, match="CUDA"):
+        with pytest.raises(MissingRequirement, match="CUDA"):
             torch_backend.load(trained_run, "cuda:0")
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(UsageError, match="1 CUDA device"):
+            torch_backend.load(trained_run, "cuda:1")
+
+
+class FakeRuntime(ModuleType):
+    """An ONNX Runtime with a CUDA that fails where the test wants: "create", "silently", "run", "network" or nowhere."""
+
+    __version__ = "9.9"
+    SessionOptions = SimpleNamespace
+
+    def __init__(self, fault=""):
+        super().__init__("onnxruntime")
+        self.fault, self.sessions = fault, []
+
+    def get_available_providers(self):
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def preload_dlls(self):
+        print("Failed to load libcudnn.so.9")
+
+    def InferenceSession(self, content, options, providers, enable_fallback=1):  # noqa: N802
+        assert not enable_fallback
+        session = FakeSession(self.fault, providers)
+        self.sessions.append(session)
+        return session
+
+
+class FakeSession:
+    def __init__(self, fault, providers):
+        self.cuda, self.fault, self.options, self.fallback = len(providers) > 1, fault, providers[0][1], True
+        if self.cuda and fault == "create":
+            raise RuntimeError("CUDA failure 35")
+
+    def disable_fallback(self):
+        self.fallback = False
+
+    def get_providers(self):
+        return ["CUDAExecutionProvider"] * (self.cuda and self.fault != "silently") + ["CPUExecutionProvider"]
+
+    def get_inputs(self):
+        return [SimpleNamespace(name="ldr"), SimpleNamespace(name="clip")]
+
+    def run(self, names, given):
+        assert not self.fallback
+        assert {value.shape for value in given.values()} == {(1, 3, 32, 32)}
+        if self.fault == "network" or (self.cuda and self.fault == "run"):
+            raise RuntimeError("no kernel image is available for execution on the device")
+        return [np.zeros_like(given["ldr"])]
+
+
+class TestCudaIsProven:
+    @pytest.fixture
+    def load(self, exported_bundle, monkeypatch):
+        def load(fault, device):
+            monkeypatch.setattr(onnx_backend, "cuda_driver_present", lambda: True)
+            monkeypatch.setitem(sys.modules, "onnxruntime", ort := FakeRuntime(fault))
+            return onnx_backend.load(bundles.read(exported_bundle), device), ort
+
+        return load
+
+    @pytest.mark.parametrize(("device", "number"), [("auto", 0), ("cuda", 0), ("cuda:2", 2)])
+    def test_where_it_works_it_is_used(self, load, device, number, capfd):
+        loaded, ort = load("", device)
+        assert loaded.ran_on == "ONNX Runtime 9.9, CUDA"
+        assert [s.options for s in ort.sessions] == [{"device_id": number}]
+        assert capfd.readouterr() == ("", "")
+
+    def test_the_cpu_is_not_asked_for_cuda(self, load):
+        loaded, ort = load("create", "cpu")
+        assert loaded.ran_on == "ONNX Runtime 9.9, CPU"
+        assert [s.cuda for s in ort.sessions] == [False]
+
+    @pytest.mark.parametrize("fault", ["create", "silently", "run"])
+    def test_where_it_fails_auto_takes_the_cpu_and_says_so(self, load, fault, capfd):
+        loaded, ort = load(fault, "auto")
+        assert loaded.ran_on == "ONNX Runtime 9.9, CPU"
+        assert not ort.sessions[-1].cuda
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("fault", ["create", "silently", "run"])
+    def test_where_it_fails_and_is_asked_for_it_is_missing(self, load, fault):
+        with pytest.raises(MissingRequirement, match=r"--device cuda:1: .*CUDA") as caught:
+            load(fault, "cuda:1")
+        assert caught.value.__cause__ is not None
+
+    def test_a_network_that_runs_nowhere_is_no_fault_of_cuda(self, load):
+        with pytest.raises(ModelError, match="fails in ONNX Runtime"):
+            load("network", "cuda")
+
+
+class TestRuntimeMissing:
+    def test_onnxruntime_that_is_not_installed(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(MissingRequirement, match="pip install onnxruntime-gpu") as caught:
+            onnx_backend.runtime()
+        assert not isinstance(caught.value, MissingExtra)
+
+    @pytest.mark.parametrize("error", ["ImportError('libc.so.7: cannot open')", "ModuleNotFoundError('libc.so.7', name='x')"])
+    def test_onnxruntime_that_can_not_be_loaded(self, monkeypatch, tmp_path, error):
+        (tmp_path / "onnxruntime.py").write_text(f"raise {error}")
+        monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(MissingRequirement, match=r"can't be loaded: libc\.so\.7"):
+            onnx_backend.runtime()
 
 
 class TestChecked:
