@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hdrcli import __version__, registry
 from hdrcli.color import Primaries, Transfer, conversion_matrix, decoding_table, encode
-from hdrcli.errors import MismatchError, UsageError
+from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import Image, as_unit_float, look_up
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, reconstruct
@@ -159,19 +159,26 @@ def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:
 def load_generator(model: str, backend: str = "auto", device: str = "auto") -> Generator:
     """A generator by bundle name or path, loaded once per process.
 
-    ``backend`` auto: torch for run folders and weights files, ONNX Runtime for bundles.
+    ``backend`` auto: torch for run folders and weights files, ONNX Runtime for bundles. Raises MissingModel, UsageError for a
+    backend or device that there is none of, and what the backend raises.
     """
-    from hdrcli.inference import bundles, onnx_backend
+    from hdrcli.inference import bundles, onnx_backend, torch_backend
 
-    path = Path(model)
     if backend not in ("auto", "onnx", "torch"):
         raise UsageError(f"no backend {backend!r}", remedy="there are: auto, onnx, torch")
-    is_bundle = not path.exists() or (path / bundles.CARD).is_file()
-    if backend == "torch" or (backend == "auto" and not is_bundle):
-        from hdrcli.inference import torch_backend
-
-        return torch_backend.load(bundles.find(model) if is_bundle else path, device)
-    return onnx_backend.load(bundles.read(bundles.find(model)), device)
+    try:
+        folder = bundles.find(model)
+    except MissingModel:
+        path = Path(model)
+        if not model or not torch_backend.is_weights(path):
+            raise
+        if backend == "onnx":
+            remedy = "make a bundle of a run with hdrcli models export"
+            raise MissingModel("is no bundle, which ONNX Runtime needs", where=path, remedy=remedy) from None
+        return torch_backend.load(path, device)
+    if backend == "torch":
+        return torch_backend.load(folder, device)
+    return onnx_backend.load(bundles.read(folder), device)
 
 
 @dataclass(frozen=True)

@@ -327,6 +327,23 @@ def unknown_inputs(folder: Path) -> str:
     return str(folder)
 
 
+def network_alone(folder: Path) -> str:
+    (folder / "model.toml").unlink()
+    return str(folder / "g_y.onnx")
+
+
+def files_no_table(folder: Path) -> str:
+    card = (folder / "model.toml").read_text(encoding="utf-8").partition("[files]")[0]
+    (folder / "model.toml").write_text(f'files = ["g_y.onnx"]\n{card}', encoding="utf-8")
+    return str(folder)
+
+
+def endless_working_size(folder: Path) -> str:
+    card = (folder / "model.toml").read_text(encoding="utf-8")
+    (folder / "model.toml").write_text(card.replace("working_size = 64", "working_size = inf"), encoding="utf-8")
+    return str(folder)
+
+
 MODEL_FAULTS = [
     (no_model, 4, ("no model 'defualt'", "models list")),
     (tampered_weights, 1, ("g_y.onnx: ", "SHA-256")),
@@ -337,6 +354,9 @@ MODEL_FAULTS = [
     (foreign_network, 1, ("bundle: ", "no network")),
     (other_inputs, 1, ("bundle: ", "inputs")),
     (unknown_inputs, 1, ("bundle: ", "can't make")),
+    (network_alone, 1, ("bundle/g_y.onnx: ", "name the folder of its bundle")),
+    (files_no_table, 1, ("model.toml: ", "[files]")),
+    (endless_working_size, 1, ("model.toml: ", "domain.working_size")),
 ]
 
 
@@ -349,6 +369,11 @@ def test_model_faults(cli: Cli, photo: Path, tiny_bundle: Path, spoil, code: int
     ran = cli("expand", photo, "second.png", "-m", model)
     check(ran, code=code, words=words)
     assert files() == before | {"second.png"}
+
+
+def test_cuda_that_is_missing(cli: Cli, photo: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hdrcli.inference.onnx_backend.cuda_driver_present", lambda: False)
+    check(cli("expand", photo, "-m", tiny_bundle, "--device", "cuda"), code=4, words=("--device cuda: ", "--device cpu"))
 
 
 def test_torch_missing_is_said_in_one_line(photo: Path, tiny_bundle: Path) -> None:

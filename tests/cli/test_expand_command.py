@@ -48,6 +48,31 @@ def test_bundle_by_path_and_by_name(cli: Cli, photo: Path, tiny_bundle: Path, mo
     assert np.array_equal(result, hdrcli.read("path.exr").pixels)
 
 
+def test_a_model_is_not_what_the_current_folder_calls_so(cli: Cli, photo: Path) -> None:
+    Path("default").mkdir()
+    Path("default/checkpoint.pt").write_text("a run of that name")
+    assert cli("expand", photo, "--dry-run").code == 0
+    ran = cli("expand", photo, "-m", "./default")
+    assert (ran.code, len(ran.lines)) == (1, 1)
+    assert "default/checkpoint.pt: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("model", "backend", "words"),
+    [
+        ("default", "torch", "ONNX only"),
+        ("weights.safetensors", "onnx", "weights.safetensors: is no bundle"),
+        ("empty", "auto", "no model 'empty'"),
+    ],
+)
+def test_a_model_that_the_backend_does_not_take(cli: Cli, photo: Path, model: str, backend: str, words: str) -> None:
+    Path("weights.safetensors").write_bytes(b"")
+    Path("empty").mkdir()
+    ran = cli("expand", photo, "-m", model, "--backend", backend)
+    assert (ran.code, len(ran.lines)) == (4, 1)
+    assert words in ran.err
+
+
 def test_same_input_same_bytes(cli: Cli, photo: Path, tiny_bundle: Path) -> None:
     for name in ("a.exr", "b.exr", "a.hdr", "b.hdr"):
         assert cli("expand", photo, "-o", name, "-m", tiny_bundle).code == 0
