@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from hdrcli import __version__, registry
 from hdrcli.color import Primaries, Transfer, conversion_matrix, decoding_table, encode
 from hdrcli.errors import MismatchError, MissingModel, UsageError
-from hdrcli.image import Image, as_unit_float, look_up
+from hdrcli.image import FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, look_up
 from hdrcli.inference.generator import Generator
-from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, reconstruct
+from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
 
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
 CLIP_CODE = 0.97
@@ -64,9 +64,8 @@ class ExpandOptions:
 class Expansion:
     """An expanded photo.
 
-    ``image``: scene-linear, 1 = LDR white times 2^ev. ``confidence``: ``(H, W) float32``, 0 measured .. 1 reconstructed.
-    ``model``, ``ran_on``: what made it. ``clipped``: share of clipped codes (>= 0.97) per channel. ``peak_stops``: brightest
-    channel, in stops above LDR white.
+    ``image``: scene-linear, 1 = LDR white times 2^ev. ``model``, ``ran_on``: what made it. ``clipped``: share of clipped codes
+    (>= 0.97) per channel. ``peak_stops``: brightest channel, in stops above LDR white.
     """
 
     image: Image
@@ -75,50 +74,79 @@ class Expansion:
     clipped: tuple[float, float, float]
     peak_stops: float
     source: Image = field(repr=False)
+    options: ExpandOptions = field(repr=False)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        """Computed when asked for."""
-        return confidence(self.source.pixels)
+        """``(H, W) float32``, 0 measured .. 1 reconstructed; computed when asked for.
+
+        Raises UsageError where that is not what was done: mode "all" and classical operators change measured pixels too.
+        """
+        check_confidence(self.options)
+        return confidence(self.source.pixels) * np.float32(self.options.strength > 0)
 
 
 def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
     """A photo (display-encoded, uint8 or uint16) to HDR.
 
-    The result keeps the photo's primaries. Raises MismatchError for an image that is HDR already or float, and what loading the
-    model raises.
+    The result keeps the photo's primaries. Raises MismatchError for an image that is no photo (HDR already, PQ, HLG, float),
+    UsageError for options that a classical operator does not take, and what loading the model raises.
     """
     options = options or ExpandOptions()
     check_photo(image)
     dtype = np.dtype(np.float16 if options.half else np.float32)
-    if options.model in registry.names("hdrcli.expansion"):
-        pixels, model, ran_on = _expand_classical(image, options, dtype), options.model, "NumPy"
+    if is_operator(options.model):
+        pixels, model, ran_on = _expand_classical(image, options, dtype)
+        weights = "none"
     else:
         generator = load_generator(options.model, options.backend, options.device)
         settings = Reconstruction(options.whole, options.peak_stops, options.strength, 2.0**options.ev)
-        coarse = ask(generator, image.pixels, image.transfer)
+        coarse = ask(generator, image.pixels, image.transfer, image.primaries)
         pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype)
         model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
+        weights = f"sha256:{generator.spec.digest}"
     clipped = _clipped_shares(image.pixels)
     header = {
         "software": f"hdrcli {__version__}",
         "hdrcli:model": model,
+        "hdrcli:weights": weights,
         "hdrcli:reconstruct": "all" if options.whole else "highlights",
         "hdrcli:strength": f"{options.strength:g}",
         "hdrcli:exposure": f"{options.ev:+g} EV",
-        "hdrcli:scale": "1.0 = LDR white" if options.ev == 0 else f"{2.0**options.ev:g} = LDR white",
+        "hdrcli:scale": f"{2.0**options.ev:g} = LDR white",
         "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
     }
-    metadata = image.metadata
-    result = Image(
-        pixels,
-        Transfer.LINEAR,
-        image.primaries,
-        options.white_nits,
-        metadata.__class__(exif=metadata.exif, alpha=metadata.alpha, header=MappingProxyType(header), notes=metadata.notes),
-    )
-    peak = max(_largest(pixels), 1e-6) / 2.0**options.ev
-    return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image)
+    kept = image.metadata
+    notes = kept.notes + _range_notes(pixels, image, options)
+    metadata = Metadata(exif=kept.exif, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
+    result = Image(pixels, Transfer.LINEAR, image.primaries, options.white_nits, metadata)
+    peak = max(_largest(pixels) / 2.0**options.ev, 1e-6)
+    return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options)
+
+
+def _range_notes(pixels: NDArray[Any], image: Image, options: ExpandOptions) -> tuple[str, ...]:
+    """What an exposure far from 0 did to half floats: they end at 65504, and below 6e-8 there is nothing."""
+    if pixels.dtype != np.float16:
+        return ()
+    notes = []
+    if _largest(pixels) >= HALF_MAX:
+        notes.append(f"at {options.ev:+g} EV highlights end at 65504, the largest half float; --depth float keeps them")
+    codes = int(np.iinfo(image.pixels.dtype).max) + 1
+    if float(decoding_table(image.transfer, codes)[codes // 256]) * 2.0**options.ev < 1e-6:
+        notes.append(f"at {options.ev:+g} EV half floats lose the shadows; --depth float keeps them")
+    return tuple(notes)
+
+
+def check_confidence(options: ExpandOptions) -> None:
+    """Raises UsageError for options with which a confidence layer would not be true."""
+    if options.whole or is_operator(options.model):
+        fault = "only a generator with --reconstruct highlights tells measured pixels from reconstructed ones"
+        raise UsageError(fault, where="--confidence", remedy="leave it out")
+
+
+def is_operator(model: str) -> bool:
+    """Is this the name of a classical expansion operator?"""
+    return model in registry.names("hdrcli.expansion")
 
 
 def _largest(pixels: NDArray[Any]) -> float:
@@ -132,17 +160,27 @@ def check_photo(image: Image) -> None:
     """Raises MismatchError for an image that :func:`expand` does not take."""
     if image.is_hdr:
         raise MismatchError("is scene-linear (HDR) already", remedy="use hdrcli tonemap for the way back")
+    if image.transfer in (Transfer.PQ, Transfer.HLG):
+        fault = f"is HDR already, in {image.transfer.name} encoding"
+        raise MismatchError(fault, remedy="expand takes LDR photos; convert it with a video tool")
     if image.pixels.dtype.kind != "u":
         raise MismatchError("has float codes", remedy="expand takes 8- and 16-bit photos")
 
 
-def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]) -> tuple[NDArray[Any], str, str]:
+    if options.whole or (options.backend, options.device) != ("auto", "auto"):
+        fault = f"{options.model} is a classical operator: it has neither --reconstruct all nor --backend and --device"
+        raise UsageError(fault, where="--model", remedy="leave them out")
     module = registry.load("hdrcli.expansion", options.model)
+    parameters = module.Parameters()
     linear = look_up(decoding_table(image.transfer, int(np.iinfo(image.pixels.dtype).max) + 1), image.pixels)
-    light = module.apply(linear, module.Parameters()) * np.float32(2.0**options.ev)
+    light = mixed(linear, module.apply(linear, parameters, image.primaries), options.strength)
     if options.peak_stops is not None:
-        light = np.minimum(light, np.float32(2.0 ** (options.peak_stops + options.ev)))
-    return np.asarray(np.minimum(light, 65504.0 if dtype == np.float16 else 3.4e38), dtype=dtype)
+        light = np.minimum(light, np.float32(2.0**options.peak_stops))
+    light = light * np.float32(2.0**options.ev)
+    settings = ", ".join(f"{name}={value:g}" for name, value in vars(parameters).items())
+    model = f"{options.model}({settings})" if settings else options.model
+    return np.asarray(np.minimum(light, HALF_MAX if dtype == np.float16 else FLOAT_MAX), dtype=dtype), model, "NumPy"
 
 
 def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:

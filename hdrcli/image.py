@@ -16,6 +16,8 @@ from hdrcli.errors import MismatchError
 Pixels = NDArray[Any]
 
 _DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float16), np.dtype(np.float32))
+HALF_MAX = 65504.0  # the largest finite half float
+FLOAT_MAX = 3.4028234663852886e38  # the largest finite float32
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import hdrcli
 from hdrcli import conversion
-from hdrcli.color import Primaries, Transfer, decode, decoding_table
+from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
 from hdrcli.conversion import ExpandOptions, expand, load_generator
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import Image, Metadata
@@ -122,7 +122,63 @@ class TestResult:
         assert re.fullmatch(r"0\.\d{4} 0\.\d{4} 0\.\d{4}", header["hdrcli:clipped"])
 
 
+class TestOtherPrimaries:
+    """Generators speak Rec.709; the photo and the result keep their own primaries."""
+
+    def test_the_generator_is_shown_rec709(self, monkeypatch):
+        shown = []
+
+        class Watching(FakeGenerator):
+            def __call__(self, inputs):
+                shown.append(inputs["ldr"].copy())
+                return super().__call__(inputs)
+
+        monkeypatch.setattr(conversion, "load_generator", lambda *arguments: Watching(16.0))
+        codes = np.full((64, 64, 3), (180, 90, 60), np.uint8)
+        expand(Image(codes, Transfer.SRGB, Primaries.DISPLAY_P3))
+        light = decode(codes[0, 0] / 255, Transfer.SRGB) @ conversion_matrix(Primaries.DISPLAY_P3, Primaries.BT709).T
+        np.testing.assert_allclose(shown[0][0, :, 0, 0], np.clip(encode(light, Transfer.SRGB), 0, 1), atol=2e-3)
+
+    def test_its_answer_is_converted_back(self, monkeypatch):
+        answer = np.array([8.0, 16.0, 4.0], np.float32)[:, None, None]
+        generator = FakeGenerator(lambda ldr, clip: answer * np.ones_like(ldr))
+        monkeypatch.setattr(conversion, "load_generator", lambda *arguments: generator)
+        white = Image(np.full((64, 64, 3), 255, np.uint8), Transfer.SRGB, Primaries.DISPLAY_P3)
+        expected = conversion_matrix(Primaries.BT709, Primaries.DISPLAY_P3) @ answer[:, 0, 0]
+        np.testing.assert_allclose(expand(white).image.pixels[32, 32], expected, rtol=2e-3)
+
+
+class TestExposureBeyondHalf:
+    def test_highlights_that_end_at_65504_are_noted(self, fake):
+        assert any("65504" in note for note in expand(photo(), ExpandOptions(ev=16, half=True)).image.metadata.notes)
+        assert expand(photo(), ExpandOptions(ev=16)).image.metadata.notes == ()
+
+    def test_shadows_that_vanish_are_noted(self, fake):
+        assert any("shadows" in note for note in expand(photo(), ExpandOptions(ev=-16, half=True)).image.metadata.notes)
+        assert expand(photo(), ExpandOptions(ev=-4, half=True)).image.metadata.notes == ()
+
+
+class TestConfidence:
+    def test_is_0_at_strength_0(self, fake):
+        assert expand(photo(), ExpandOptions(strength=0)).confidence.max() == 0
+
+    @pytest.mark.parametrize("options", [{"model": "akyuz07"}, {"whole": True}])
+    def test_is_refused_where_measured_pixels_change(self, fake, options):
+        with pytest.raises(UsageError, match="confidence"):
+            _ = expand(photo(), ExpandOptions(**options)).confidence
+
+
 class TestClassicalOperators:
+    @pytest.mark.parametrize("options", [{"whole": True}, {"device": "cuda:9"}, {"backend": "torch"}])
+    def test_refuse_options_of_generators(self, options):
+        with pytest.raises(UsageError, match="classical"):
+            expand(photo(), ExpandOptions(model="akyuz07", **options))
+
+    def test_strength_0_is_the_linear_input_and_parameters_are_on_record(self):
+        result = expand(photo(), ExpandOptions(model="landis02", strength=0))
+        np.testing.assert_array_equal(result.image.pixels, expand(photo(), ExpandOptions(model="linear")).image.pixels)
+        assert "threshold=0.5" in result.image.metadata.header["hdrcli:model"]
+
     def test_linear_is_the_decoding_table(self):
         image = photo()
         result = expand(image, ExpandOptions(model="linear"))
@@ -144,6 +200,11 @@ class TestFaults:
     def test_hdr_is_refused_and_the_way_back_named(self):
         with pytest.raises(MismatchError, match="tonemap"):
             expand(Image(np.ones((2, 2, 3), np.float32), Transfer.LINEAR))
+
+    @pytest.mark.parametrize("transfer", [Transfer.PQ, Transfer.HLG])
+    def test_pq_and_hlg_are_no_photos(self, transfer):
+        with pytest.raises(MismatchError, match="HDR already"):
+            expand(photo(transfer=transfer), ExpandOptions(model="linear"))
 
     def test_float_codes_are_refused(self):
         with pytest.raises(MismatchError, match="float"):

@@ -119,8 +119,7 @@ def expand(
 
     IN are JPEG or PNG files, whatever their names say. Output is OpenEXR or Radiance, scene-linear, 1.0 = white of the photo.
     """
-    from hdrcli import registry
-    from hdrcli.conversion import ExpandOptions, load_generator
+    from hdrcli.conversion import ExpandOptions, check_confidence, is_operator, load_generator
 
     say = Presenter(verbose=verbose, quiet=quiet, as_json=as_json, debug=ctx.obj.debug)
     extension = _extension(output, format)
@@ -139,11 +138,13 @@ def expand(
         strength=strength,
         half=extension == ".exr" and depth is not Depth.FLOAT,
     )
+    if confidence:
+        check_confidence(options)
     jobs = targets.plan(inputs, output, out_dir, extension, preview=preview)
     run = _Run(say, options, extension, depth, compression, confidence, overwrite, dry_run)
     faults: list[ExitCode] = []
     sound = run.each(jobs, lambda job: job.check(overwrite=overwrite), faults)
-    if sound and model not in registry.names("hdrcli.expansion"):
+    if sound and not is_operator(model):
         load_generator(model, options.backend, options.device)  # its faults concern the whole run, not one photo
     with say.progress(len(sound), unit="photos", wanted=len(sound) > 1) as run.advance:
         run.each(sound, run.expand, faults)

@@ -25,9 +25,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.color import Transfer, decoding_table
+from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
 from hdrcli.errors import MismatchError
-from hdrcli.image import brightest_channel, look_up
+from hdrcli.image import FLOAT_MAX, HALF_MAX, brightest_channel, look_up
 from hdrcli.inference.generator import Floats, Generator, from_t
 from hdrcli.inference.working import (
     BLEND_LOW,
@@ -76,16 +76,31 @@ class Coarse:
     peak_stops: float
 
 
-def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer) -> Coarse:
-    """Show the whole photo, ``(H, W, 3)`` uint8|uint16, to the generator at its working resolution."""
+def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer, primaries: Primaries = Primaries.BT709) -> Coarse:
+    """Show the whole photo, ``(H, W, 3)`` uint8|uint16, to the generator at its working resolution.
+
+    Generators speak Rec.709: a photo of other primaries is converted for it, and its answer converted back.
+    """
     spec = generator.spec
     shape = working_shape(codes.shape[0], codes.shape[1], spec.working_size, spec.multiple)
     share = lost_share(codes, shape)
     ldr = working_codes(codes, transfer, shape)
-    grids = {"ldr": ldr, "clip": clip_map(share)}
+    grids = {"ldr": _in_primaries(ldr, primaries, Primaries.BT709), "clip": clip_map(share)}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
-    y = from_t(t[0].transpose(1, 2, 0), spec.peak)
+    y = np.maximum(from_t(t[0].transpose(1, 2, 0), spec.peak) @ _matrix(Primaries.BT709, primaries), 0)
     return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(FLOOR)), ldr, share, math.log2(spec.peak))
+
+
+def _matrix(source: Primaries, target: Primaries) -> Floats:
+    return conversion_matrix(source, target).T.astype(np.float32)
+
+
+def _in_primaries(srgb_codes: Floats, source: Primaries, target: Primaries) -> Floats:
+    """sRGB-encoded codes of other primaries, cut to [0, 1]."""
+    if source is target:
+        return srgb_codes
+    light = decode(srgb_codes, Transfer.SRGB) @ _matrix(source, target)
+    return np.clip(encode(light, Transfer.SRGB), 0, 1)
 
 
 def reconstruct(
@@ -98,19 +113,19 @@ def reconstruct(
     if codes.dtype not in (np.uint8, np.uint16):
         raise MismatchError(f"a photo has uint8 or uint16 codes, not {codes.dtype}")
     dtype = np.dtype(dtype)
-    limit = np.float32(65504.0 if dtype == np.float16 else 3.4e38)
+    limit = np.float32(HALF_MAX if dtype == np.float16 else FLOAT_MAX)
     linear = decoding_table(transfer, int(np.iinfo(codes.dtype).max) + 1)
     peak_stops = np.float32(min(coarse.peak_stops, math.inf if settings.peak_stops is None else settings.peak_stops))
     table = np.minimum(linear * np.float32(settings.gain), limit).astype(dtype)
     out = look_up(table, codes)
-    if settings.whole:
+    if settings.whole and settings.strength > 0:
         response = _response_grids(coarse)
 
         def respond(strip: tuple[int, int]) -> None:
             first, last = strip
             light = look_up(linear, codes[first:last])
             measured = np.minimum(_apply_response(light, response, codes.shape, first, last), np.exp2(peak_stops))
-            measured = _mixed(light, measured, settings.strength)
+            measured = mixed(light, measured, settings.strength)
             out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
 
         _run(respond, _strips(codes.shape[0]))
@@ -133,7 +148,7 @@ def reconstruct(
         target = out[first:last].reshape(-1, 3)
         base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else linear[v]
         light = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(FLOOR), 0)
-        said = _mixed(base, light, settings.strength)
+        said = mixed(base, light, settings.strength)
         result = base + blend[v] * np.maximum(said - base, 0)
         target[index] = np.minimum(result * np.float32(settings.gain), limit).T
 
@@ -152,11 +167,13 @@ def _run(work: Callable[[tuple[int, int]], None], strips: Iterable[tuple[int, in
         pass
 
 
-def _mixed(low: Floats, high: Floats, strength: float) -> Floats:
-    """From ``low`` (strength 0) to ``high`` (strength 1), even in stops."""
-    if strength == 1:
-        return high
-    return np.asarray(np.maximum(low, np.float32(1e-6)) ** np.float32(1 - strength) * high ** np.float32(strength))
+def mixed(low: Floats, high: Floats, strength: float) -> Floats:
+    """From ``low`` (strength 0) to ``high`` (strength 1), even in stops; the ends come out exactly."""
+    if strength in (0, 1):
+        return high if strength else low
+    low_stops, high_stops = (np.log2(x + np.float32(FLOOR)) for x in (low, high))
+    between = np.exp2(low_stops + np.float32(strength) * (high_stops - low_stops)) - np.float32(FLOOR)
+    return np.asarray(np.clip(between, np.minimum(low, high), np.maximum(low, high)), dtype=np.float32)
 
 
 def confidence(codes: NDArray[Any]) -> Floats:

@@ -101,10 +101,10 @@ def test_ev_and_white(cli: Cli, photo: Path) -> None:
     assert image.white_luminance == 100
 
 
-def test_confidence_layer(cli: Cli, photo: Path) -> None:
+def test_confidence_layer(cli: Cli, photo: Path, tiny_bundle: Path) -> None:
     import OpenEXR
 
-    assert cli("expand", photo, "-m", "linear", "--confidence").code == 0
+    assert cli("expand", photo, "-m", tiny_bundle, "--confidence").code == 0
     layer = OpenEXR.File("photo.exr", separate_channels=True).channels()["confidence"].pixels
     assert (layer[0, 0], layer[-1, -1]) == (1, 0)
 

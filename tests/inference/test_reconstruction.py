@@ -280,6 +280,40 @@ class TestContinuity:
         assert np.abs(np.diff(stops, n=2)).max() < 0.2 * 6 / cell
 
 
+class TestCalm:
+    """Where the photo is smooth, the generator may not draw edges or spots of colour; where it has edges, it keeps its word."""
+
+    def test_a_sky_that_clips_smoothly_gets_no_island(self):
+        ramp = np.clip(np.linspace(0.5, 1.5, 900), 0, 1)
+        codes = np.rint(ramp * 255).astype(np.uint8)[None, :, None] * np.ones((600, 1, 3), np.uint8)
+
+        def island(ldr, clip):
+            return np.where(clip > 0.3, 8.0, 0.9) * np.ones_like(ldr)
+
+        stops = np.log2(expanded(codes, island)[300, :, 1])
+        far = stops[-50:].mean()
+        assert far > 2.5
+        # the answer jumps within one cell (11 pixels), the result takes several
+        border = int(np.flatnonzero(codes[0, :, 0] >= 253)[0])
+        assert stops[border] < 0.92 * far
+
+    def test_spots_of_colour_in_a_white_wall_fade(self):
+        codes = np.full((600, 900, 3), 255, np.uint8)
+
+        def spots(ldr, clip):
+            spot = (np.indices(ldr.shape[-2:]) // 3).sum(0) % 2
+            return np.stack([4.0 + 4.0 * spot, 4.0 + 0.0 * spot, 8.0 - 4.0 * spot])
+
+        out = expanded(codes, spots)[200:400, 300:600]
+        assert np.ptp(np.log2(out[..., 0] / out[..., 2])) < 0.6  # 2 stops as said
+
+    def test_a_bright_window_in_a_dark_wall_keeps_its_brightness_up_to_the_frame(self):
+        codes = np.full((600, 900, 3), 40, np.uint8)
+        codes[150:450, 300:600] = 255
+        out = expanded(codes, lambda ldr, clip: np.where(clip > 0.3, 16.0, 0.02) * np.ones_like(ldr))
+        assert out[155:445, 305:595].min() > 15
+
+
 class TestWhole:
     """Mode "all": the generator's output for measured channels too."""
 
