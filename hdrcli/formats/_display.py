@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrcli.errors import InputError, MismatchError, UnreadableInput, UnsupportedInput
+from hdrcli.errors import HdrcliError, InputError, MismatchError, UnreadableInput, UnsupportedInput
 from hdrcli.formats._values import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -15,12 +16,17 @@ COPY_AGAIN = "copy it again from where it came"
 _MAX_SIDE = 1 << 20  # OpenCV's own limit
 
 
-def file_bytes(path: str | Path) -> bytes:
-    """The whole file. Raises UnreadableInput."""
+def read_whole(path: str | Path, decode: Callable[[bytes], Image]) -> Image:
+    """The whole file through ``decode``, whose errors get the file's name. Raises UnreadableInput, and what ``decode`` does."""
     try:
-        return Path(path).read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
+    try:
+        return decode(data)
+    except HdrcliError as error:
+        error.where = str(path)
+        raise
 
 
 def damaged(how: str) -> InputError:

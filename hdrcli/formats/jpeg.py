@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrcli.errors import HdrcliError, MismatchError, UnsupportedInput, UnwritableOutput, UsageError
+from hdrcli.errors import MismatchError, UnsupportedInput, UnwritableOutput, UsageError
 from hdrcli.formats import _display, _exif, _icc
 from hdrcli.formats._native import quiet_stderr
 
@@ -54,12 +54,7 @@ def read(path: str | Path) -> Image:
     Grey becomes three equal channels. CMYK is converted to sRGB through its ICC profile. Raises UnreadableInput for a
     damaged or truncated file, UnsupportedInput for CMYK without a profile, lossless and 12-bit JPEG.
     """
-    data = _display.file_bytes(path)
-    try:
-        return _read(data)
-    except HdrcliError as error:
-        error.where = str(path)
-        raise
+    return _display.read_whole(path, _read)
 
 
 def _read(data: bytes) -> Image:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hdrcli.errors import HdrcliError, MismatchError, UnsupportedInput
+from hdrcli.errors import MismatchError, UnsupportedInput
 from hdrcli.formats import _display, _exif, _icc
 from hdrcli.formats._native import quiet_stderr
 
@@ -61,12 +61,7 @@ def read(path: str | Path) -> Image:
     all is opaque. Raises
     UnreadableInput for a damaged file (checksums are verified), UnsupportedInput for colour spaces that can't be expressed.
     """
-    data = _display.file_bytes(path)
-    try:
-        return _read(data)
-    except HdrcliError as error:
-        error.where = str(path)
-        raise
+    return _display.read_whole(path, _read)
 
 
 def _read(data: bytes) -> Image:

@@ -238,7 +238,7 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
     weight = (totals[0] / per_cell + _TRACE).reshape(height, width, 1).astype(np.float32)
     stops = (totals[1:] / per_cell).T.reshape(height, width, 3).astype(np.float32)
     # squared: what is said of a cell that lost little is mostly about its surroundings, and would dim the rims of windows
-    share = coarse.share**2 + np.float32(_TRACE)
+    share = (coarse.share + np.float32(_TRACE)) ** 2
     said = _smooth(_calm(coarse) * share, codes.shape) / _smooth(share, codes.shape)
     seen = _smooth(stops, codes.shape) / _smooth(weight, codes.shape)
     return np.asarray(np.concatenate([said, seen], axis=2), dtype=np.float32)
