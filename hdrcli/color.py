@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[Any]
 
+MU = 5000.0  # T(y) = log(1 + mu y) / log(1 + mu), the domain of generators and of the HDR papers' losses: LLM-HDR (Eq. 1)
+STOPS_FLOOR = 2.0**-10  # errors and radiance in stops are those of log2(x + this), so that black is finite
+
 
 class Transfer(Enum):
     """How numbers encode light."""

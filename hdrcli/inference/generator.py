@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrcli.color import MU
 from hdrcli.errors import ModelError, UsageError
 
 Floats = NDArray[np.float32]
 
-MU = 5000.0  # T(y) = log(1 + mu y) / log(1 + mu), LLM-HDR (Eq. 1)
 KNOWN_INPUTS = ("ldr", "clip")
 
 

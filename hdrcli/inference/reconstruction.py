@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
+from hdrcli.color import STOPS_FLOOR, Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
 from hdrcli.errors import MismatchError
 from hdrcli.image import FLOAT_MAX, HALF_MAX, brightest_channel, look_up
 from hdrcli.inference.generator import Floats, Generator, from_t
@@ -40,7 +40,6 @@ from hdrcli.inference.working import (
 
 STRIP_ROWS = 128
 DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
-FLOOR = 2.0**-10
 _TRACE = 1e-5
 _CALM_LEVEL, _CALM_COLOUR = 4, 8  # radii in cells
 _CALM_CONTRAST = 0.5  # of codes, within the smaller radius; from half of it on the answer is less and less calmed
@@ -88,7 +87,7 @@ def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer, primaries
     grids = {"ldr": _in_primaries(ldr, primaries, Primaries.BT709), "clip": clip_map(share)}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
     y = np.maximum(from_t(t[0].transpose(1, 2, 0), spec.peak) @ _matrix(Primaries.BT709, primaries), 0)
-    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(FLOOR)), ldr, share, math.log2(spec.peak))
+    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR)), ldr, share, math.log2(spec.peak))
 
 
 def _matrix(source: Primaries, target: Primaries) -> Floats:
@@ -132,7 +131,7 @@ def reconstruct(
     lost = _Lost.find(codes)
     if lost is None or settings.strength == 0:
         return out
-    log_linear = np.log2(linear + np.float32(FLOOR))
+    log_linear = np.log2(linear + np.float32(STOPS_FLOOR))
     grids = _highlight_grids(codes, log_linear, coarse, lost)
     blend = blend_table(len(linear))
     # brighter survivors are less noisy; what is itself about to clip has no say
@@ -147,7 +146,7 @@ def reconstruct(
         stops = said_seen[:3] + _lent_stops(say[v], said_by[v], said_seen[3:])
         target = out[first:last].reshape(-1, 3)
         base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else linear[v]
-        light = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(FLOOR), 0)
+        light = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(STOPS_FLOOR), 0)
         said = mixed(base, light, settings.strength)
         result = base + blend[v] * np.maximum(said - base, 0)
         target[index] = np.minimum(result * np.float32(settings.gain), limit).T
@@ -171,8 +170,8 @@ def mixed(low: Floats, high: Floats, strength: float) -> Floats:
     """From ``low`` (strength 0) to ``high`` (strength 1), even in stops; the ends come out exactly."""
     if strength in (0, 1):
         return high if strength else low
-    low_stops, high_stops = (np.log2(x + np.float32(FLOOR)) for x in (low, high))
-    between = np.exp2(low_stops + np.float32(strength) * (high_stops - low_stops)) - np.float32(FLOOR)
+    low_stops, high_stops = (np.log2(x + np.float32(STOPS_FLOOR)) for x in (low, high))
+    between = np.exp2(low_stops + np.float32(strength) * (high_stops - low_stops)) - np.float32(STOPS_FLOOR)
     return np.asarray(np.clip(between, np.minimum(low, high), np.maximum(low, high)), dtype=np.float32)
 
 
@@ -356,12 +355,12 @@ def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
     A fast guided filter (He & Sun 2015, "Fast guided filter") whose guide is the input itself, weighted by the measured share:
     edges of the input stay edges of the output at full resolution.
     """
-    x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(FLOOR))
+    x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(STOPS_FLOOR))
     weight: Floats = np.asarray(np.maximum(1 - coarse.share * 4, np.float32(1e-3)), dtype=np.float32)
     return _guided(x, coarse.stops - x, max(coarse.stops.shape[:2]) // 12, 0.25, weight)
 
 
 def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple[int, ...], first: int, last: int) -> Floats:
     slope, offset = (_rows_at(grid, shape, first, last) for grid in response)
-    x = np.log2(light + np.float32(FLOOR))
-    return np.asarray(np.maximum(np.exp2(x + slope * x + offset) - np.float32(FLOOR), 0), dtype=np.float32)
+    x = np.log2(light + np.float32(STOPS_FLOOR))
+    return np.asarray(np.maximum(np.exp2(x + slope * x + offset) - np.float32(STOPS_FLOOR), 0), dtype=np.float32)

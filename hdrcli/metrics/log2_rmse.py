@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FLOOR = 2.0**-10
+from hdrcli.color import STOPS_FLOOR
 
 
 def log2_rmse(test: NDArray[Any], reference: NDArray[Any], where: NDArray[np.bool_] | None = None) -> float:
@@ -15,7 +15,7 @@ def log2_rmse(test: NDArray[Any], reference: NDArray[Any], where: NDArray[np.boo
 
     NaN if there is no sample.
     """
-    difference = np.log2(np.asarray(test, np.float64) + FLOOR) - np.log2(np.asarray(reference, np.float64) + FLOOR)
+    difference = np.log2(np.asarray(test, np.float64) + STOPS_FLOOR) - np.log2(np.asarray(reference, np.float64) + STOPS_FLOOR)
     if where is not None:
         difference = difference[where]
     return float(np.sqrt(np.mean(difference**2))) if difference.size else float("nan")

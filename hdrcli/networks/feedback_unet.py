@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hdrcli.color import MU
 from hdrcli.errors import UsageError
-
-MU = 5000.0  # T(y) = log(1 + mu y) / log(1 + mu), Eq. 1
 
 
 @dataclass(frozen=True)

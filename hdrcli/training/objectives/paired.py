@@ -26,13 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
-from hdrcli.color import Transfer, decoding_table
+from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
 from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.training.export import Export
-
-FLOOR = 2.0**-10
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[s
     step = slice(None, None, 3)
     factor = exposure_alignment(linear[step, step], exposed[step, step], codes[step, step])
     truth = np.minimum(exposed, peak) / np.float32(factor)
-    stops = np.log2(np.clip(truth, 0, peak) + np.float32(FLOOR))
+    stops = np.log2(np.clip(truth, 0, peak) + np.float32(STOPS_FLOOR))
     shape = (config.working_size, config.working_size)
     lost = lost_share(codes, shape)
     weight = blend_table(256)[codes]
@@ -228,7 +226,7 @@ class Paired:
         measured = (batch["lost"] <= 0) & (batch["ldr"] > 0.02)
         for image in images:
             y = feedback_unet.from_t(image.float(), config.network.peak)
-            error = torch.log2(functional.relu(y) + FLOOR) - batch["stops"]
+            error = torch.log2(functional.relu(y) + STOPS_FLOOR) - batch["stops"]
             # negative T has no logarithm: relu alone would leave such a cell without a gradient
             error = error + functional.relu(-image.float()) * -8.0
             terms["highlight"].append(highlight_loss(error, batch["lost"]))
