@@ -53,7 +53,9 @@ class ExpandOptions:
         if not -32 <= self.ev <= 32:
             raise UsageError(f"{self.ev:g} is not within -32..32", where="--ev", remedy="give stops, such as -1.5")
         if not 0 < self.white_nits <= 10000:
-            raise UsageError(f"{self.white_nits:g} is not within 0..10000 cd/m2", where="--white-nits", remedy="203 is usual")
+            raise UsageError(
+                f"{self.white_nits:g} is not above 0 and at most 10000 cd/m2", where="--white-nits", remedy="203 is usual"
+            )
         if self.peak_stops is not None and not 0 <= self.peak_stops <= 20:
             raise UsageError(
                 f"{self.peak_stops:g} is not within 0..20", where="--peak-stops", remedy="give stops above white, such as 6"

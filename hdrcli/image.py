@@ -51,7 +51,7 @@ class Image:
     Raises MismatchError for any other shape or type.
     """
 
-    pixels: Pixels
+    pixels: Pixels = field(repr=False)
     transfer: Transfer
     primaries: Primaries = Primaries.BT709
     white_luminance: float | None = None

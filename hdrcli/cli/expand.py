@@ -42,7 +42,7 @@ EXAMPLES = """
 Examples:
   hdrcli expand photo.jpg                       photo.exr appears beside it
   hdrcli expand photo.jpg -o x.hdr --preview    and x.preview.png, to see it
-  hdrcli expand *.jpg --out-dir hdr --compression dwaa
+  hdrcli expand *.jpg --out-dir hdr --compression piz
   cat photo.jpg | hdrcli expand - -o - --format exr > photo.exr
 """
 
@@ -72,7 +72,10 @@ def expand(
     compression: Annotated[
         Compression | None,
         typer.Option(
-            "--compression", metavar="NAME", help="EXR: none, zip, piz, dwaa or dwab [default: zip].", rich_help_panel=FILES
+            "--compression",
+            metavar="NAME",
+            help="EXR: none, zip, piz; lossy: dwaa, dwab [default: zip].",
+            rich_help_panel=FILES,
         ),
     ] = None,
     confidence: Annotated[
@@ -166,7 +169,7 @@ def _extension(output: Path | None, format: HdrFormat | None) -> str:
     wanted = formats.module_for_output(Path(f"x.{format}")) if format else None
     if wanted and not output.suffix:
         raise UsageError("the output name has no extension", where=output, remedy=f"name it {output.name}.{format}")
-    module = formats.module_for_output(output)
+    module = formats.module_for_output(output, hdr=True)
     if not module.HDR:
         remedy = "name it .exr or .hdr; hdrcli tonemap makes LDR files"
         raise UsageError(f"{output.suffix} can't hold HDR", where=output, remedy=remedy)
@@ -232,9 +235,8 @@ class _Run:
         notes = (*expansion.image.metadata.notes, *remarks)
         self._remark(job, notes)
         clipped = f"{100 * max(expansion.clipped):.1f} % clipped"
-        self.say.result(
-            f"{job}  {size}, {clipped}, up to {expansion.peak_stops:+.1f} stops ({expansion.model}, {expansion.ran_on})"
-        )
+        found = f"{clipped}, up to {expansion.peak_stops:+.1f} stops" if any(expansion.clipped) else "nothing clipped"
+        self.say.result(f"{job}  {size}, {found} ({expansion.model}, {expansion.ran_on})")
         shares = " ".join(f"{100 * share:.2f}" for share in expansion.clipped)
         self.say.detail(f"clipped R G B {shares} %, peak {expansion.peak_stops:+.2f} stops above white")
         self.say.detail(

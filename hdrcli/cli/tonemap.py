@@ -88,7 +88,7 @@ def tonemap(
         raise UsageError(f"{quality} is not within 1..100", where="--quality", remedy="say a number in that range")
     if not -32 <= ev <= 32:
         raise UsageError(f"{ev} is not within -32..32", where="--ev", remedy="say a number in that range")
-    if output is not None and (output == targets.DASH or formats.module_for_output(output).HDR):
+    if output is not None and (output == targets.DASH or formats.module_for_output(output, hdr=False).HDR):
         raise UsageError("tonemap writes LDR files", where=output, remedy="name it .png or .jpg; hdrcli expand makes HDR files")
     options = TonemapOptions(operator, parse_pairs(parameter, "-p"), ev, bits)
     (job,) = targets.plan([source], output, None, ".png")

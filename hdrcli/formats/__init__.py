@@ -68,13 +68,20 @@ def module_for_name(name: str) -> ModuleType:
     return registry.load(__name__, name)
 
 
-def module_for_output(path: Path) -> ModuleType:
-    """The format that a file name asks for by its extension. Raises UsageError if none does."""
+def module_for_output(path: Path, *, hdr: bool | None = None) -> ModuleType:
+    """The format that a file name asks for by its extension. Raises UsageError if none does.
+
+    With ``hdr`` the error advises only formats that hold HDR (True) or LDR (False).
+    """
     suffix = path.suffix.lower()
     by_extension = {e: module for module in map(module_for_name, names()) for e in module.EXTENSIONS}
     if suffix not in by_extension:
         fault = f"unknown output type {suffix!r}" if suffix else "the output name has no extension"
-        raise UsageError(fault, where=path, remedy=f"use one of {', '.join(sorted(by_extension))}")
+        raise UsageError(
+            fault,
+            where=path,
+            remedy=f"use one of {', '.join(sorted(e for e, m in by_extension.items() if hdr in (None, m.HDR)))}",
+        )
     return by_extension[suffix]
 
 

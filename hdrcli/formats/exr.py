@@ -100,7 +100,7 @@ def read(path: str | Path) -> Image:
             alpha = None
         else:
             pixels = _unpremultiplied(pixels, alpha)
-            notes.append("has transparency; it is kept apart from the colours")
+            notes.append("has transparency; its colours were divided by alpha")
     left_out = sorted(set(planes) - {*rgb, "A"})
     if left_out:
         notes.append(f"channels left out: {', '.join(left_out)}")

@@ -76,7 +76,7 @@ def _read(data: bytes) -> Image:
     if alpha is not None and alpha.min() == 1:
         alpha = None
     if alpha is not None:
-        notes += ("has transparency; it is kept apart from the colours",)
+        notes += ("has transparency; it goes along as alpha",)
     if b"acTL" in scan.chunks:
         notes += ("is an animation; its first picture is read",)
     exif = scan.chunks.get(b"eXIf")

@@ -87,7 +87,10 @@ def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer, primaries
     grids = {"ldr": _in_primaries(ldr, primaries, Primaries.BT709), "clip": clip_map(share)}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
     y = np.maximum(from_t(t[0].transpose(1, 2, 0), spec.peak) @ _matrix(Primaries.BT709, primaries), 0)
-    return Coarse(np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR)), ldr, share, math.log2(spec.peak))
+    stops = np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR))
+    if (ldr == ldr[..., :1]).all():  # a grey photo stays grey
+        stops = np.repeat(stops.mean(axis=2, keepdims=True), 3, axis=2)
+    return Coarse(stops, ldr, share, math.log2(spec.peak))
 
 
 def _matrix(source: Primaries, target: Primaries) -> Floats:

@@ -48,9 +48,10 @@ class TorchGenerator:
 
 
 def is_weights(path: Path) -> bool:
-    """Is there something at this path that :func:`load` reads: a file, or a folder with weights?"""
+    """Is there something at this path that :func:`load` may read: a weights file by its extension, or a folder with one?"""
     try:
-        return _weights_file(path).is_file()
+        file = _weights_file(path)
+        return file.is_file() and file.suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
     except OSError:  # a name too long, a folder that may not be searched
         return False
 

@@ -35,7 +35,7 @@ class State:
 
 
 def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
-    """Log-average luminance of the image (eq. 1)."""
+    """Log-average luminance of the image (eq. 1), black left out: a border or a cut-out shall not brighten the rest."""
     import numpy as np
 
     from hdrcli.color import luminance
@@ -47,7 +47,9 @@ def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
         )
     scale = 1.0
     if parameters.exposure == "auto":
-        average = float(np.exp(np.mean(np.log(luminance(sample).astype(np.float64) + 1e-5))))
+        y = luminance(sample).astype(np.float64)
+        lit = y[y > 1e-4]
+        average = float(np.exp(np.mean(np.log(lit)))) if lit.size else parameters.key
         scale = parameters.key / average
     return State(scale, parameters.key * 2.0**parameters.white)
 

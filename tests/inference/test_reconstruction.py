@@ -280,6 +280,17 @@ class TestContinuity:
         assert np.abs(np.diff(stops, n=2)).max() < 0.2 * 6 / cell
 
 
+class TestGrey:
+    def test_a_grey_photo_stays_grey(self):
+        codes = np.repeat(np.random.default_rng(0).integers(0, 256, (60, 80, 1), dtype=np.uint8), 3, axis=2)
+        codes[:, 40:] = 255
+        tint = np.array([4.0, 8.0, 16.0])[:, None, None]
+        out = expanded(codes, lambda ldr, clip: tint * np.ones_like(ldr))
+        assert out.max() > 2
+        np.testing.assert_array_equal(out[..., 0], out[..., 1])
+        np.testing.assert_array_equal(out[..., 0], out[..., 2])
+
+
 class TestCalm:
     """Where the photo is smooth, the generator may not draw edges or spots of colour; where it has edges, it keeps its word."""
 

@@ -82,7 +82,7 @@ class TestEveryOperator:
 def test_reinhard_is_eq_4_of_the_paper():
     light = np.geomspace(0.01, 5, 30).astype(np.float32)
     sample = grey(light)
-    average = np.exp(np.mean(np.log(light.astype(np.float64) + 1e-5)))
+    average = np.exp(np.mean(np.log(light.astype(np.float64))))
     scaled = 0.18 / average * light
     white = 0.18 * 2**4.0
     expected = np.minimum(scaled * (1 + scaled / white**2) / (1 + scaled), 1)
@@ -172,3 +172,12 @@ def test_half_floats_are_taken_as_they_are():
         tonemap(Image(light, Transfer.LINEAR), keep).pixels, tonemap(hdr(light.astype(np.float32)), keep).pixels
     )
     assert decode(np.float32(1), Transfer.SRGB) == 1
+
+
+def test_black_borders_do_not_brighten_the_rest():
+    """Letterboxes and cut-outs are no part of the scene's log-average."""
+    light = np.random.default_rng(0).uniform(0.05, 2.0, (40, 60, 3)).astype(np.float32)
+    boxed = np.concatenate([np.zeros_like(light), light])
+    alone, within = (reinhard.prepare(x, reinhard.Parameters()) for x in (light, boxed))
+    assert within == alone
+    assert reinhard.prepare(np.zeros_like(light), reinhard.Parameters()).scale == 1
