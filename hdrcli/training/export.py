@@ -92,6 +92,7 @@ def export_onnx(export: Export, path: Path) -> float:
         )
     assert program is not None
     program.save(str(path), external_data=False)
+    _strip(path)
     worst = max(
         _difference(export, network, path, shape) for shape in ((1, side, side), (3, export.multiple, 3 * export.multiple))
     )
@@ -101,6 +102,26 @@ def export_onnx(export: Export, path: Path) -> float:
             f"ONNX and torch differ by {worst:.2g} in T, more than {PARITY:g}", where=path, remedy="report this as a bug"
         )
     return worst
+
+
+def _strip(path: Path) -> None:
+    """Take out what the exporter noted about this machine: stack traces with its paths, in every node."""
+    import onnx
+
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for graph in (model.graph, *model.functions):
+        for item in (*graph.node, *graph.input, *graph.output, *graph.value_info):
+            if hasattr(item, "metadata_props"):
+                del item.metadata_props[:]
+            if hasattr(item, "doc_string"):
+                item.doc_string = ""
+    for value in model.graph.initializer:
+        del value.metadata_props[:]
+        value.doc_string = ""
+    onnx.save(model, path)
 
 
 def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int, int, int]) -> float:

@@ -213,3 +213,10 @@ def test_a_difference_from_torch_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"differ by 0\.001"):
         export.export_onnx(made, tmp_path / "g_y.onnx")
     assert not (tmp_path / "g_y.onnx").exists()
+
+
+def test_the_file_tells_nothing_of_the_machine_that_made_it(exported_bundle):
+    """The exporter notes stack traces, with paths, in every node."""
+    content = (exported_bundle / "g_y.onnx").read_bytes()
+    assert b".py" not in content
+    assert export.__file__.rpartition(os.sep)[0].encode() not in content
