@@ -119,19 +119,18 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
     }
     kept = image.metadata
-    notes = kept.notes + _range_notes(pixels, image, options)
+    largest = _largest(pixels)
+    notes = kept.notes + (_range_notes(largest, image, options) if options.half else ())
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
     result = Image(pixels, Transfer.LINEAR, image.primaries, options.white_nits, metadata)
-    peak = max(_largest(pixels) / 2.0**options.ev, 1e-6)
+    peak = max(largest / 2.0**options.ev, 1e-6)
     return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options)
 
 
-def _range_notes(pixels: NDArray[Any], image: Image, options: ExpandOptions) -> tuple[str, ...]:
+def _range_notes(largest: float, image: Image, options: ExpandOptions) -> tuple[str, ...]:
     """What an exposure far from 0 did to half floats: they end at 65504, and below 6e-8 there is nothing."""
-    if pixels.dtype != np.float16:
-        return ()
     notes = []
-    if _largest(pixels) >= HALF_MAX:
+    if largest >= HALF_MAX:
         notes.append(f"at {options.ev:+g} EV highlights end at 65504, the largest half float; --depth float keeps them")
     codes = int(np.iinfo(image.pixels.dtype).max) + 1
     if float(decoding_table(image.transfer, codes)[codes // 256]) * 2.0**options.ev < 1e-6:
@@ -256,7 +255,7 @@ def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
         display = module.apply(_linear_rows(image, matrix, options.ev, rows), state)
         out[rows] = np.rint(np.clip(encode(display, Transfer.SRGB), 0, 1) * top).astype(out.dtype)
     kept = image.metadata
-    metadata = kept.__class__(exif=kept.exif, alpha=kept.alpha, notes=kept.notes)
+    metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=kept.notes)
     return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
 
 

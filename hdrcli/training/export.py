@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hdrcli import formats
 from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput, UsageError
 
 PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T
@@ -205,24 +206,10 @@ def add_scores(bundle: Path, scores: Mapping[str, float | str]) -> None:
 
 def _write(target: Path, content: bytes) -> None:
     """The whole file or the older one. Raises UnwritableOutput."""
-    temporary: Path | None = None
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-        temporary = None
-    except OSError as error:
-        raise UnwritableOutput(
-            f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with formats.whole_file(target, overwrite=True) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _toml(card: Mapping[str, Any], purpose: str) -> str:

@@ -206,10 +206,7 @@ def _existing(
     if not resume:
         raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")
     old = checkpoint.load(path)
-    if (
-        old["description"] != json.loads(json.dumps(objective.describe(), default=str))
-        and old["description"] != objective.describe()
-    ):
+    if old["description"] != objective.describe():
         raise TrainingError("holds a run with other options", where=folder, remedy="give the same options, or another --out")
     differences = _differences(old, scenes, seed)
     if differences:
