@@ -40,9 +40,31 @@ class Chromaticities:
     blue: tuple[float, float]
     white: tuple[float, float]
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """All eight numbers, in the order in which file headers have them."""
+        return (*self.red, *self.green, *self.blue, *self.white)
+
+    @property
+    def label(self) -> str:
+        """Name for people and headers."""
+        return "primaries " + " ".join(f"{v:.4g}" for v in self.numbers)
+
+    @property
+    def makes_sense(self) -> bool:
+        """Can RGB of these be converted to and from XYZ? Three colours that are not on one line, around a white."""
+        if not all(abs(v) < 10 for v in self.numbers):
+            return False
+        (rx, ry), (gx, gy), (bx, by) = self.red, self.green, self.blue
+        area = abs((gx - rx) * (by - ry) - (bx - rx) * (gy - ry)) / 2
+        if area < 1e-3 or min(abs(y) for _, y in (self.red, self.green, self.blue)) < 1e-6 or self.white[1] < 1e-3:
+            return False
+        columns = np.array([[x, y, 1 - x - y] for x, y in (self.red, self.green, self.blue)]).T
+        return bool((np.linalg.solve(columns, _white_xyz(self)) > 1e-3).all())
+
     def rounded(self, digits: int = 3) -> tuple[float, ...]:
-        """All eight numbers, rounded: what two headers that mean the same have in common."""
-        return tuple(round(v, digits) for xy in (self.red, self.green, self.blue, self.white) for v in xy)
+        """:attr:`numbers` rounded: what two headers that mean the same have in common."""
+        return tuple(round(v, digits) for v in self.numbers)
 
 
 _D65 = (0.3127, 0.3290)
@@ -67,6 +89,9 @@ class Primaries(Enum):
         return _LABELS[self]
 
 
+AnyPrimaries = Primaries | Chromaticities  # one of the known sets, or what a file says of its own
+
+
 _LABELS = {
     Primaries.BT709: "Rec.709",
     Primaries.DISPLAY_P3: "Display P3",
@@ -78,10 +103,20 @@ _LABELS = {
 }
 
 
+def chromaticities_of(primaries: AnyPrimaries) -> Chromaticities:
+    """The numbers behind a set of primaries."""
+    return primaries.value if isinstance(primaries, Primaries) else primaries
+
+
 def find_primaries(chromaticities: Chromaticities, digits: int = 3) -> Primaries | None:
     """The known set with these chromaticities (equal when rounded to ``digits``), or None."""
     wanted = chromaticities.rounded(digits)
     return next((p for p in Primaries if p.value.rounded(digits) == wanted), None)
+
+
+def named_primaries(chromaticities: Chromaticities) -> AnyPrimaries | None:
+    """The known set with these chromaticities, else they themselves; None if they make no sense."""
+    return find_primaries(chromaticities) or (chromaticities if chromaticities.makes_sense else None)
 
 
 def _srgb_decode(v: Floats) -> Floats:
@@ -139,7 +174,7 @@ def decode(v: Floats, transfer: Transfer) -> Floats:
         case Transfer.GAMMA22:
             out = _power_decode(v, 563 / 256)  # Adobe RGB (1998) states 2.19921875
         case Transfer.GAMMA18:
-            out = _power_decode(v, 1.8)
+            out = _power_decode(v, 461 / 256)  # what ProPhoto profiles state for 1.8
         case Transfer.PQ:
             out = _pq_decode(v)
         case Transfer.HLG:
@@ -158,7 +193,7 @@ def encode(x: Floats, transfer: Transfer) -> Floats:
         case Transfer.GAMMA22:
             out = _power_decode(x, 256 / 563)
         case Transfer.GAMMA18:
-            out = _power_decode(x, 1 / 1.8)
+            out = _power_decode(x, 256 / 461)
         case Transfer.PQ:
             out = _pq_encode(x)
         case Transfer.HLG:
@@ -184,9 +219,9 @@ def _white_xyz(chromaticities: Chromaticities) -> Floats:
 
 
 @lru_cache(maxsize=32)
-def rgb_to_xyz(primaries: Primaries) -> Floats:
+def rgb_to_xyz(primaries: AnyPrimaries) -> Floats:
     """``(3, 3) float64``: linear RGB to XYZ with Y = 1 for white, relative to the set's own white (SMPTE RP 177)."""
-    c = primaries.value
+    c = chromaticities_of(primaries)
     columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in (c.red, c.green, c.blue)]).T
     matrix = columns * np.linalg.solve(columns, _white_xyz(c))
     matrix.flags.writeable = False
@@ -194,17 +229,37 @@ def rgb_to_xyz(primaries: Primaries) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def conversion_matrix(source: Primaries, target: Primaries) -> Floats:
+def conversion_matrix(source: AnyPrimaries, target: AnyPrimaries) -> Floats:
     """``(3, 3) float64``: linear RGB of one set to another, whites adapted by Bradford."""
-    if source is target:
+    if source == target:
         return np.eye(3)
-    cones_source, cones_target = _BRADFORD @ _white_xyz(source.value), _BRADFORD @ _white_xyz(target.value)
+    whites = _white_xyz(chromaticities_of(source)), _white_xyz(chromaticities_of(target))
+    cones_source, cones_target = _BRADFORD @ whites[0], _BRADFORD @ whites[1]
     adaptation = np.linalg.solve(_BRADFORD, np.diag(cones_target / cones_source) @ _BRADFORD)
     matrix = np.linalg.solve(rgb_to_xyz(target), adaptation @ rgb_to_xyz(source))
     matrix.flags.writeable = False
     return np.asarray(matrix)
 
 
-def luminance(rgb: Floats, primaries: Primaries = Primaries.BT709) -> Floats:
+def converted(rgb: Floats, source: AnyPrimaries, target: AnyPrimaries) -> Floats:
+    """*Linear* RGB, ``(..., 3)`` float, in other primaries; the type that came in. Colours beyond them become negative.
+
+    Grey stays grey to the last bit: the matrix acts on differences of channels, which are 0 for it.
+    """
+    if source == target:
+        return rgb
+    change = (conversion_matrix(source, target) - np.eye(3)).astype(rgb.dtype)
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    warm, cold = red - green, blue - green
+    out = np.empty_like(rgb)
+    for channel in range(3):
+        # rows of the matrix sum to 1, those of its difference from the identity to 0
+        np.multiply(warm, change[channel, 0], out=out[..., channel])
+        out[..., channel] += cold * change[channel, 2]
+        out[..., channel] += rgb[..., channel]
+    return out
+
+
+def luminance(rgb: Floats, primaries: AnyPrimaries = Primaries.BT709) -> Floats:
     """Luminance of *linear* RGB: ``(..., 3)`` -> ``(...)``, RGB (1, 1, 1) gives 1. For BT.709: 0.2126, 0.7152, 0.0722."""
     return np.asarray(rgb @ rgb_to_xyz(primaries)[1].astype(rgb.dtype))

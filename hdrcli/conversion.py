@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,14 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrcli import __version__, registry
-from hdrcli.color import Primaries, Transfer, conversion_matrix, decoding_table, encode
+from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decoding_table, encode
 from hdrcli.errors import MismatchError, MissingModel, UsageError
-from hdrcli.image import FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, look_up
+from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, look_up
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
+from hdrcli.parallel import threads
 
+_STRIP_ROWS = 64
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
-CLIP_CODE = 0.97
+PRIMARIES = {
+    "srgb": Primaries.BT709,
+    "p3": Primaries.DISPLAY_P3,
+    "rec2020": Primaries.BT2020,
+    "acescg": Primaries.ACESCG,
+}
 BRIGHTEST = 2.0**40  # LDR whites that tone-mapping tells apart; files hold infinities as the largest float
 
 
@@ -32,6 +41,9 @@ class ExpandOptions:
     torch. ``device``: auto, cpu, cuda, cuda:N. ``whole``: the generator's whole output ("all") instead of highlights alone.
     ``ev``: exposure of the result in stops. ``white_nits``: cd/m2 that 1.0 stands for, recorded, not applied.
     ``peak_stops``: upper limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: float16.
+    ``primaries``: of the result: "keep" (the photo's) or a key of PRIMARIES. ``projection``: "equirect" (a 360 x 180 degree
+    panorama: its left and right border are neighbours), "flat", or "auto": what the file and :func:`is_panorama` say.
+    ``sun``: give a panorama's sun, where there is one, the energy of a sun (beyond the usual peak), for image-based lighting.
     Raises UsageError for values out of range.
     """
 
@@ -44,6 +56,9 @@ class ExpandOptions:
     peak_stops: float | None = None
     strength: float = 1.0
     half: bool = False
+    primaries: str = "keep"
+    projection: str = "auto"
+    sun: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -56,6 +71,12 @@ class ExpandOptions:
             raise UsageError(
                 f"{self.white_nits:g} is not above 0 and at most 10000 cd/m2", where="--white-nits", remedy="203 is usual"
             )
+        if self.primaries != "keep" and self.primaries not in PRIMARIES:
+            remedy = f"there are: keep, {', '.join(PRIMARIES)}"
+            raise UsageError(f"no primaries {self.primaries!r}", where="--primaries", remedy=remedy)
+        if self.projection not in ("auto", "flat", "equirect"):
+            remedy = "there are: auto, flat, equirect"
+            raise UsageError(f"no projection {self.projection!r}", where="--projection", remedy=remedy)
         if self.peak_stops is not None and not 0 <= self.peak_stops <= 20:
             raise UsageError(
                 f"{self.peak_stops:g} is not within 0..20", where="--peak-stops", remedy="give stops above white, such as 6"
@@ -85,29 +106,33 @@ class Expansion:
         Raises UsageError where that is not what was done: mode "all" and classical operators change measured pixels too.
         """
         check_confidence(self.options)
-        return confidence(self.source.pixels) * np.float32(self.options.strength > 0)
+        return confidence(self.source.codes) * np.float32(self.options.strength > 0)
 
 
 def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
-    """A photo (display-encoded, uint8 or uint16) to HDR.
+    """A photo (uint8 or uint16 codes) to HDR, in the photo's primaries or others.
 
-    The result keeps the photo's primaries. Raises MismatchError for an image that is no photo (HDR already, PQ, HLG, float),
+    Raises MismatchError for an image that is no photo (HDR already, PQ, HLG, float),
     UsageError for options that a classical operator does not take, and what loading the model raises.
     """
     options = options or ExpandOptions()
     check_photo(image)
     dtype = np.dtype(np.float16 if options.half else np.float32)
+    panorama = options.projection == "equirect" or (options.projection == "auto" and is_panorama(image))
     if is_operator(options.model):
         pixels, model, ran_on = _expand_classical(image, options, dtype)
         weights = "none"
     else:
         generator = load_generator(options.model, options.backend, options.device)
         settings = Reconstruction(options.whole, options.peak_stops, options.strength, 2.0**options.ev)
-        coarse = ask(generator, image.pixels, image.transfer, image.primaries)
-        pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype)
+        coarse = ask(generator, image.pixels, image.transfer, image.primaries, stored=image.stored, equirect=panorama)
+        pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype, stored=image.stored)
         model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
         weights = f"sha256:{generator.spec.digest}"
-    clipped = _clipped_shares(image.pixels)
+    largest = _largest(pixels)
+    primaries = PRIMARIES.get(options.primaries, image.primaries)
+    _convert(pixels, image.primaries, primaries)
+    clipped = _clipped_shares(image.codes)
     header = {
         "software": f"hdrcli {__version__}",
         "hdrcli:model": model,
@@ -119,12 +144,50 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
     }
     kept = image.metadata
-    largest = _largest(pixels)
     notes = kept.notes + (_range_notes(largest, image, options) if options.half else ())
-    metadata = Metadata(exif=kept.exif, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
-    result = Image(pixels, Transfer.LINEAR, image.primaries, options.white_nits, metadata)
+    metadata = Metadata(exif=kept.exif, panorama=panorama, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
+    result = Image(pixels, Transfer.LINEAR, primaries, options.white_nits, metadata)
     peak = max(largest / 2.0**options.ev, 1e-6)
     return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options)
+
+
+def _convert(light: NDArray[Any], source: AnyPrimaries, target: AnyPrimaries) -> None:
+    """Linear RGB to other primaries, in place, in row strips. Colours beyond them become negative; halves stay finite."""
+    if source == target:
+        return
+    limit = np.float32(HALF_MAX if light.dtype == np.float16 else FLOAT_MAX)
+
+    def convert(rows: slice) -> None:
+        strip = light[rows].astype(np.float32)
+        light[rows] = np.clip(converted(strip, source, target), -limit, limit)
+
+    _by_strips(convert, len(light))
+
+
+def _by_strips(work: Callable[[slice], None], rows: int) -> None:
+    """Work on all rows, some at a time, in threads: strips do not touch each other."""
+    with ThreadPoolExecutor(threads()) as pool:
+        for _ in pool.map(work, (slice(first, first + _STRIP_ROWS) for first in range(0, rows, _STRIP_ROWS))):
+            pass
+
+
+def is_panorama(image: Image) -> bool:
+    """Is the picture an equirectangular panorama: says the file, or 2:1, its poles even, left and right border alike?
+
+    At a pole all directions of a row are one, and column 0 follows on the last as any column on the one before. The limits
+    tell the 43 panoramas of the training scenes (all found) from 288 cuts of 2:1 out of them (none taken for one).
+    """
+    height, width = image.height, image.width
+    if image.metadata.panorama:
+        return True
+    if width != 2 * height or height < 64:
+        return False
+    rows = as_unit_float(image.pixels[:: max(1, height // 256)])  # whole rows: the poles and the seam must be among them
+    step = np.abs(np.diff(rows, axis=1)).mean()
+    seam = np.abs(rows[:, 0] - rows[:, -1]).mean()
+    spread = rows.std() + 1e-6
+    poles = [as_unit_float(image.pixels[row : row + 1]).std(axis=1).max() / spread for row in (0, height - 1)]
+    return bool(spread > 0.01 and seam <= 2.2 * step and min(poles) <= 0.3 and max(poles) <= 0.9)
 
 
 def _range_notes(largest: float, image: Image, options: ExpandOptions) -> tuple[str, ...]:
@@ -174,14 +237,19 @@ def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]
         raise UsageError(fault, where="--model", remedy="leave them out")
     module = registry.load("hdrcli.expansion", options.model)
     parameters = module.Parameters()
-    linear = look_up(decoding_table(image.transfer, int(np.iinfo(image.pixels.dtype).max) + 1), image.pixels)
-    light = mixed(linear, module.apply(linear, parameters, image.primaries), options.strength)
-    if options.peak_stops is not None:
-        light = np.minimum(light, np.float32(2.0**options.peak_stops))
-    light = light * np.float32(2.0**options.ev)
+    table = decoding_table(image.transfer, int(np.iinfo(image.pixels.dtype).max) + 1)
+    brightest = np.float32(math.inf if options.peak_stops is None else 2.0**options.peak_stops)
+    limit = np.float32(HALF_MAX if dtype == np.float16 else FLOAT_MAX)
+    out = np.empty(image.pixels.shape, dtype)
+
+    def work(rows: slice) -> None:
+        linear = look_up(table, image.pixels[rows])
+        light = np.minimum(mixed(linear, module.apply(linear, parameters, image.primaries), options.strength), brightest)
+        out[rows] = np.minimum(light * np.float32(2.0**options.ev), limit)
+
+    _by_strips(work, image.height)
     settings = ", ".join(f"{name}={value:g}" for name, value in vars(parameters).items())
-    model = f"{options.model}({settings})" if settings else options.model
-    return np.asarray(np.minimum(light, HALF_MAX if dtype == np.float16 else FLOAT_MAX), dtype=dtype), model, "NumPy"
+    return out, f"{options.model}({settings})" if settings else options.model, "NumPy"
 
 
 def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:
@@ -242,17 +310,16 @@ class TonemapOptions:
 def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
     """An HDR image to LDR: sRGB codes of Rec.709 primaries, uint8 or uint16. Raises MismatchError for an image that is LDR."""
     options = options or TonemapOptions()
-    if not image.is_hdr:
+    if image.transfer is not Transfer.LINEAR:
         raise MismatchError("is display-encoded (LDR) already", remedy="use hdrcli expand for the way back")
     module = registry.load("hdrcli.tonemapping", options.operator)
     parameters = registry.build(module.Parameters, dict(options.parameters))
     top = 255 if options.bits == 8 else 65535
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
-    matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
-    state = module.prepare(_linear_rows(image, matrix, options.ev, slice(None, None, _stride(image))), parameters)
+    state = module.prepare(_linear_rows(image, options.ev, slice(None, None, _stride(image))), parameters)
     for first in range(0, image.height, 256):
         rows = slice(first, first + 256)
-        display = module.apply(_linear_rows(image, matrix, options.ev, rows), state)
+        display = module.apply(_linear_rows(image, options.ev, rows), state)
         out[rows] = np.rint(np.clip(encode(display, Transfer.SRGB), 0, 1) * top).astype(out.dtype)
     kept = image.metadata
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=kept.notes)
@@ -263,7 +330,7 @@ def _stride(image: Image) -> int:
     return max(1, image.height // 512)
 
 
-def _linear_rows(image: Image, matrix: NDArray[np.float32], ev: float, rows: slice) -> NDArray[np.float32]:
+def _linear_rows(image: Image, ev: float, rows: slice) -> NDArray[np.float32]:
     # fmax and fmin also take NaN away; squares of what is left still fit into float32
     light = np.fmin(np.fmax(as_unit_float(image.pixels[rows]), 0), np.float32(BRIGHTEST * 2.0**-ev)) * np.float32(2.0**ev)
-    return np.asarray(np.maximum(light if image.primaries is Primaries.BT709 else light @ matrix, 0), dtype=np.float32)
+    return np.asarray(np.maximum(converted(light, image.primaries, Primaries.BT709), 0), dtype=np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, encode
+from hdrcli.color import Primaries, Transfer, converted, decode, encode
 from hdrcli.image import Image, as_unit_float
 
 Floats = NDArray[np.float32]
@@ -40,18 +40,17 @@ def _reduced(image: Image) -> Floats:
     height, width = image.height // factor, image.width // factor
     if min(height, width) == 0:  # a line of pixels: too thin for cells
         factor, height, width = 1, image.height, image.width
-    matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
     small = np.empty((height, width, 3), np.float32)
     step = max(1, _STRIP_ROWS // factor)
     for first in range(0, height, step):
         last = min(first + step, height)
         light = decode(as_unit_float(image.pixels[first * factor : last * factor, : width * factor]), image.transfer)
         small[first:last] = cv2.resize(light, (width, last - first), interpolation=cv2.INTER_AREA) if factor > 1 else light
-    small = np.maximum(small @ matrix, 0)
+    np.maximum(converted(small, image.primaries, Primaries.BT709), 0, out=small)
     scale = min(1.0, PANEL[0] / height, PANEL[1] / width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA)).reshape(size[1], size[0], 3)
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.float32).reshape(size[1], size[0], 3)
     return small
 
 

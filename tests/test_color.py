@@ -8,14 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdrcli.color import (
+    Chromaticities,
     Primaries,
     Transfer,
+    chromaticities_of,
     conversion_matrix,
+    converted,
     decode,
     decoding_table,
     encode,
     find_primaries,
     luminance,
+    named_primaries,
     rgb_to_xyz,
 )
 
@@ -127,3 +131,52 @@ def test_luminance_takes_linear_rgb_with_the_weights_of_the_standard():
 def test_luminance_keeps_type_and_shape():
     y = luminance(np.ones((4, 5, 3), np.float32))
     assert (y.dtype, y.shape) == (np.float32, (4, 5))
+
+
+ODD = Chromaticities((0.66, 0.31), (0.25, 0.68), (0.14, 0.07), (0.32, 0.34))
+
+
+@pytest.mark.parametrize("source", [Primaries.PROPHOTO, ODD])
+@pytest.mark.parametrize("target", [Primaries.BT709, Primaries.ACESCG, ODD])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_conversion_is_the_matrix_and_leaves_grey_alone(source, target, dtype):
+    rgb = np.random.default_rng(1).uniform(-0.5, 30, (5, 7, 3)).astype(dtype)
+    out = converted(rgb, source, target)
+    np.testing.assert_allclose(
+        out, rgb @ conversion_matrix(source, target).T, rtol=2e-5 if dtype == np.float32 else 1e-12, atol=2e-5
+    )
+    assert out.dtype == dtype
+    grey = np.repeat(rgb[..., :1], 3, axis=2)
+    np.testing.assert_array_equal(converted(grey, source, target), grey)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sense"),
+    [
+        (ODD.numbers, True),
+        *((p.value.numbers, True) for p in Primaries),
+        ((0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.31, 0.0), False),  # white without luminance
+        ((0.1, 0.1, 0.2, 0.2, 0.3, 0.3, 0.31, 0.33), False),  # on one line
+        ((0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.8, 0.1), False),  # white outside
+        ((float("nan"), *ODD.numbers[1:]), False),
+        ((float("inf"), *ODD.numbers[1:]), False),
+        ((0.0,) * 8, False),
+    ],
+)
+def test_chromaticities_that_make_sense(numbers, sense):
+    pairs = [tuple(numbers[i : i + 2]) for i in range(0, 8, 2)]
+    chromaticities = Chromaticities(*pairs)
+    assert chromaticities.makes_sense is sense
+    named = named_primaries(chromaticities)
+    if not sense:
+        assert named is None
+    else:
+        assert chromaticities_of(named) == chromaticities
+        assert isinstance(named, Primaries) is (numbers != ODD.numbers)
+        white = rgb_to_xyz(named) @ np.ones(3)
+        np.testing.assert_allclose(white[1], 1)
+
+
+def test_labels_tell_primaries_apart():
+    labels = {p.label for p in Primaries} | {ODD.label}
+    assert len(labels) == len(Primaries) + 1

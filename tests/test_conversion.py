@@ -248,3 +248,97 @@ class TestLoading:
         assert ran_on == ["PyTorch", "ONNX"]
         first, second = (r.image.pixels for r in runs.values())
         np.testing.assert_allclose(np.log2(first + 1e-3), np.log2(second + 1e-3), atol=5e-3)
+
+
+class TestPrimaries:
+    @pytest.mark.parametrize("name", ["srgb", "p3", "rec2020", "acescg"])
+    @pytest.mark.parametrize("half", [False, True])
+    def test_the_result_is_in_the_primaries_asked_for(self, fake, name, half):
+        image = photo(primaries=Primaries.ADOBE_RGB)
+        kept = expand(image, ExpandOptions(half=half))
+        result = expand(image, ExpandOptions(half=half, primaries=name))
+        target = conversion.PRIMARIES[name]
+        assert result.image.primaries is target
+        matrix = conversion_matrix(Primaries.ADOBE_RGB, target)
+        expected = kept.image.pixels.astype(np.float64) @ matrix.T
+        np.testing.assert_allclose(result.image.pixels, expected, rtol=2e-3 if half else 1e-5, atol=1e-2 if half else 1e-5)
+        assert result.peak_stops == kept.peak_stops
+
+    def test_grey_stays_grey(self, fake):
+        codes = np.repeat(photo().pixels[..., :1], 3, axis=2)
+        for half in (False, True):
+            out = expand(Image(codes, Transfer.SRGB), ExpandOptions(primaries="acescg", half=half)).image.pixels
+            np.testing.assert_array_equal(out[..., 0], out[..., 1])
+            np.testing.assert_array_equal(out[..., 2], out[..., 1])
+
+    def test_saturated_colours_become_negative_in_smaller_primaries(self, fake):
+        codes = np.zeros((8, 8, 3), np.uint8)
+        codes[..., 1] = 200
+        out = expand(Image(codes, Transfer.SRGB, Primaries.BT2020), ExpandOptions(primaries="srgb", half=True)).image.pixels
+        assert (out[..., 0] < 0).all()
+        assert np.isfinite(out).all()
+
+    def test_unknown_ones_are_refused(self):
+        with pytest.raises(UsageError, match="no primaries"):
+            ExpandOptions(primaries="cmyk")
+
+
+class TestStoredCodes:
+    """Pixels that a profile has converted: light comes from them, what clipped from the codes in the file."""
+
+    def test_clipped_is_what_clipped_in_the_file(self, fake):
+        stored = photo().pixels
+        pixels = (stored.astype(np.uint16) * 240).astype(np.uint16)  # nothing reaches 0.94 after the conversion
+        result = expand(Image(pixels, Transfer.SRGB, stored=stored))
+        assert result.clipped == expand(photo()).clipped
+        np.testing.assert_array_equal(result.confidence, expand(photo()).confidence)
+        measured = stored < 239
+        light = decode(pixels / 65535, Transfer.SRGB)
+        np.testing.assert_allclose(result.image.pixels[measured], light[measured], rtol=1e-6)
+        assert (np.log2(result.image.pixels[stored == 255]) > 3).all()
+
+
+class TestLinearCodes:
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_a_photo_with_a_linear_profile_is_a_photo(self, fake, dtype):
+        image = photo(dtype=dtype, transfer=Transfer.LINEAR)
+        out = expand(image).image.pixels
+        v = image.pixels / np.iinfo(dtype).max
+        np.testing.assert_allclose(out[v < 0.94], v[v < 0.94], rtol=1e-6)
+        assert (out[v == 1] > 8).all()
+
+
+def panorama(width=512):
+    """A 360 x 180 degree scene: smooth around, one colour at each pole, a lamp across the seam."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[0 : width // 2, 0:width]
+    around = np.cos(2 * np.pi * (x[..., None] + 0.5) / width * np.array([1, 2, 3]) + np.array([0, 1, 2]))
+    codes = 110 + 90 * around * np.sin(np.pi * (y[..., None] + 0.5) / (width // 2)) ** 2
+    codes += rng.normal(0, 1, codes.shape)
+    codes = np.clip(codes, 0, 230)
+    codes[width // 8 : width // 5, : width // 16] = codes[width // 8 : width // 5, -width // 20 :] = 255
+    return np.rint(codes).astype(np.uint8)
+
+
+class TestPanorama:
+    def test_is_found_by_its_poles_and_its_seam(self):
+        codes = panorama()
+        assert conversion.is_panorama(Image(codes, Transfer.SRGB))
+        assert not conversion.is_panorama(Image(codes[:-2], Transfer.SRGB))
+        assert not conversion.is_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
+        assert not conversion.is_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
+        assert conversion.is_panorama(Image(codes[:-2], Transfer.SRGB, metadata=Metadata(panorama=True)))
+
+    def test_the_seam_does_not_show(self):
+        result = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(sun=False))
+        assert result.image.metadata.panorama
+        stops = np.log2(result.image.pixels[66:100] + 2.0**-10)
+        seam = np.abs(stops[:, 0] - stops[:, -1]).mean()
+        inside = np.abs(np.diff(stops[:, :24], axis=1)).mean()
+        assert seam < 2 * inside + 0.01
+        flat = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(projection="flat"))
+        assert not flat.image.metadata.panorama
+
+    def test_unknown_projection_is_refused(self):
+        with pytest.raises(UsageError, match="no projection"):
+            ExpandOptions(projection="fisheye")

@@ -38,9 +38,22 @@ def test_alpha_has_the_pixels_size():
         Image(np.zeros((2, 2, 3), np.uint8), Transfer.SRGB, metadata=Metadata(alpha=np.ones((2, 3), np.float32)))
 
 
-def test_only_linear_images_are_hdr():
+def test_only_linear_floats_are_hdr():
     pixels = np.zeros((1, 1, 3), np.float32)
     assert [t for t in Transfer if Image(pixels, t).is_hdr] == [Transfer.LINEAR]
+    assert not Image(np.zeros((1, 1, 3), np.uint16), Transfer.LINEAR).is_hdr
+
+
+def test_stored_codes_are_what_clip_masks_come_from():
+    pixels, stored = np.zeros((2, 3, 3), np.uint16), np.ones((2, 3, 3), np.uint8)
+    plain, converted = Image(pixels, Transfer.SRGB), Image(pixels, Transfer.SRGB, stored=stored)
+    assert plain.codes is plain.pixels
+    np.testing.assert_array_equal(converted.codes, stored)
+    with pytest.raises(ValueError, match="read-only"):
+        converted.codes[0] = 0
+    for wrong in (stored[:1], stored.astype(np.float32)):
+        with pytest.raises(MismatchError, match="stored codes"):
+            Image(pixels, Transfer.SRGB, stored=wrong)
 
 
 def test_notes_are_added_to_a_new_image():

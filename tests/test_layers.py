@@ -12,6 +12,7 @@ PACKAGE = Path(hdrcli.__file__).parent
 # lowest first; modules of one line don't import each other
 LAYERS = [
     {"errors"},
+    {"parallel"},
     {"color"},
     {"image"},
     {"registry"},
@@ -19,7 +20,7 @@ LAYERS = [
     {"networks"},
     {"formats", "tonemapping", "expansion", "perception", "losses", "metrics"},
     {"inference"},
-    {"conversion", "preview"},
+    {"conversion", "inspection", "preview"},
     {"batch", "evaluation", "training"},
     {"cli"},
 ]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hdrcli import __version__
-from hdrcli.cli import expand, models, tonemap, train
+from hdrcli.cli import doctor, expand, info, models, tonemap, train
 from hdrcli.cli.exits import ExitCode, code_of
 from hdrcli.cli.options import Debug, Invocation
 from hdrcli.cli.presentation import GENERAL, PROGRAM, Command, Group, complaint, printable
@@ -34,7 +34,9 @@ app.command("expand", cls=Command, short_help="Photos to HDR (LDR -> HDR).", epi
 app.command("tonemap", cls=Command, short_help="HDR files to pictures for any screen (HDR -> LDR).", epilog=tonemap.EXAMPLES)(
     tonemap.tonemap
 )
+app.command("info", cls=Command, short_help="What is in a picture, and what clipped.", epilog=info.EXAMPLES)(info.info)
 app.command("train", cls=Command, short_help="Train a generator on HDR scenes.", epilog=train.EXAMPLES)(train.train)
+app.command("doctor", cls=Command, short_help="Try everything that hdrcli needs.", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(models.app, name="models", cls=Group, short_help="List, show, verify and export models.")
 
 

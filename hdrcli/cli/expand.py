@@ -24,9 +24,14 @@ from hdrcli.cli.options import (
     HdrFormat,
     Inputs,
     Json,
+    OutputPrimaries,
     Overwrite,
+    Projection,
     Quiet,
     Reconstruct,
+    Strip,
+    StripMetadata,
+    Threads,
     Verbose,
     parse_device,
 )
@@ -63,18 +68,22 @@ def expand(
     format: Annotated[
         HdrFormat | None,
         typer.Option(
-            "--format", metavar="TYPE", help="exr or hdr, where OUT does not say it [default: exr].", rich_help_panel=FILES
+            "--format",
+            metavar="TYPE",
+            help="exr, hdr, tif or pfm, where OUT does not say it [default: exr].",
+            rich_help_panel=FILES,
         ),
     ] = None,
     depth: Annotated[
-        Depth | None, typer.Option("--depth", metavar="TYPE", help="EXR: half or float [default: half].", rich_help_panel=FILES)
+        Depth | None,
+        typer.Option("--depth", metavar="TYPE", help="half or float [default: EXR half, TIFF float].", rich_help_panel=FILES),
     ] = None,
     compression: Annotated[
         Compression | None,
         typer.Option(
             "--compression",
             metavar="NAME",
-            help="EXR: none, zip, piz; lossy: dwaa, dwab [default: zip].",
+            help="EXR, TIFF: none, zip [default: zip]; EXR: piz; lossy: dwaa, dwab.",
             rich_help_panel=FILES,
         ),
     ] = None,
@@ -85,6 +94,7 @@ def expand(
     preview: Annotated[
         bool, typer.Option("--preview", help="A PNG beside it: photo and result, darkened.", rich_help_panel=FILES)
     ] = False,
+    strip: StripMetadata = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.", rich_help_panel=FILES)] = False,
     model: Annotated[
@@ -108,11 +118,27 @@ def expand(
         float | None,
         typer.Option("--peak-stops", metavar="STOPS", help="Nothing brighter than this above white.", rich_help_panel=LIGHT),
     ] = None,
+    projection: Annotated[
+        Projection,
+        typer.Option(
+            "--projection", metavar="WHAT", help="equirect (360 x 180 panorama), flat, or auto.", rich_help_panel=LIGHT
+        ),
+    ] = Projection.AUTO,
+    sun: Annotated[
+        bool, typer.Option("--sun/--no-sun", help="Give a panorama's sun a sun's energy.", rich_help_panel=LIGHT)
+    ] = True,
     ev: Annotated[float, typer.Option("--ev", metavar="STOPS", help="Exposure of the result.", rich_help_panel=LIGHT)] = 0.0,
     white_nits: Annotated[
         float,
         typer.Option("--white-nits", metavar="NITS", help="cd/m2 of white, for the header.", rich_help_panel=LIGHT),
     ] = 203.0,
+    primaries: Annotated[
+        OutputPrimaries,
+        typer.Option(
+            "--primaries", metavar="NAME", help="Of the result: keep, srgb, p3, rec2020, acescg.", rich_help_panel=LIGHT
+        ),
+    ] = OutputPrimaries.KEEP,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -120,7 +146,8 @@ def expand(
 ) -> int:
     """Photos to HDR: what clipped is reconstructed, what was measured stays as it is.
 
-    IN are JPEG or PNG files, whatever their names say. Output is OpenEXR or Radiance, scene-linear, 1.0 = white of the photo.
+    IN are JPEG, PNG, WebP, TIFF, BMP or GIF files, whatever their names say. Output is OpenEXR, Radiance, float TIFF or PFM,
+    scene-linear, 1.0 = white of the photo.
     """
     from hdrcli.conversion import ExpandOptions, check_confidence, is_operator, load_generator
 
@@ -139,12 +166,15 @@ def expand(
         white_nits=white_nits,
         peak_stops=peak_stops,
         strength=strength,
-        half=extension == ".exr" and depth is not Depth.FLOAT,
+        half=_is_half(extension, depth),
+        primaries=primaries,
+        projection=projection,
+        sun=sun,
     )
     if confidence:
         check_confidence(options)
     jobs = targets.plan(inputs, output, out_dir, extension, preview=preview)
-    run = _Run(say, options, extension, depth, compression, confidence, overwrite, dry_run)
+    run = _Run(say, options, extension, depth, compression, confidence, strip, overwrite, dry_run)
     faults: list[ExitCode] = []
     sound = run.each(jobs, lambda job: job.check(overwrite=overwrite), faults)
     if sound and not is_operator(model):
@@ -162,20 +192,23 @@ def _extension(output: Path | None, format: HdrFormat | None) -> str:
         return f".{format or HdrFormat.EXR}"
     if output == targets.DASH:
         if format is None:
-            raise UsageError("standard output has no extension", where="-o -", remedy="say --format exr or --format hdr")
+            remedy = f"say --format {', '.join(HdrFormat)}"
+            raise UsageError("standard output has no extension", where="-o -", remedy=remedy)
         return f".{format}"
     if not output.suffix and output.is_dir():
         raise UsageError("is a folder", where=output, remedy=f"say --out-dir {output}")
     wanted = formats.module_for_output(Path(f"x.{format}")) if format else None
     if wanted and not output.suffix:
         raise UsageError("the output name has no extension", where=output, remedy=f"name it {output.name}.{format}")
-    module = formats.module_for_output(output, hdr=True)
-    if not module.HDR:
-        remedy = "name it .exr or .hdr; hdrcli tonemap makes LDR files"
-        raise UsageError(f"{output.suffix} can't hold HDR", where=output, remedy=remedy)
+    module = formats.module_for_output(output, kind="hdr")
     if wanted not in (None, module):
         raise UsageError(f"--format {format} says another type than the name", where=output, remedy="give one of them")
     return output.suffix.lower()
+
+
+def _is_half(extension: str, depth: Depth | None) -> bool:
+    """Are the floats in this file halves? OpenEXR's usual, TIFF's if asked for."""
+    return depth is not Depth.FLOAT if extension == ".exr" else depth is Depth.HALF and extension in (".tif", ".tiff")
 
 
 @dataclass
@@ -188,6 +221,7 @@ class _Run:
     depth: Depth | None
     compression: Compression | None
     confidence: bool
+    strip: Strip | None
     overwrite: bool
     dry_run: bool
     advance: Callable[[float, str], None] = lambda done, text: None
@@ -214,6 +248,8 @@ class _Run:
         started = time.perf_counter()
         with targets.readable(job) as source:
             image = formats.read(source)
+        if self.strip is not None:
+            image = formats.strip(image, self.strip)
         try:
             conversion.check_photo(image)
             size = f"{image.width}x{image.height}"
@@ -281,5 +317,7 @@ def _facts(expansion: Expansion) -> dict[str, Any]:
         "ran_on": expansion.ran_on,
         "clipped": expansion.clipped,
         "peak_stops": expansion.peak_stops,
+        "primaries": expansion.image.primaries.label,
+        "panorama": expansion.image.metadata.panorama,
         "header": dict(expansion.image.metadata.header),
     }

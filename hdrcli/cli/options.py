@@ -27,6 +27,8 @@ class HdrFormat(StrEnum):
 
     EXR = "exr"
     HDR = "hdr"
+    TIFF = "tif"
+    PFM = "pfm"
 
 
 class Depth(StrEnum):
@@ -37,7 +39,7 @@ class Depth(StrEnum):
 
 
 class Compression(StrEnum):
-    """Compressions of OpenEXR."""
+    """Compressions of OpenEXR; TIFF has none and zip."""
 
     NONE = "none"
     ZIP = "zip"
@@ -50,6 +52,31 @@ class Reconstruct(StrEnum):
     """What of the generator's output is used."""
 
     HIGHLIGHTS = "highlights"
+    ALL = "all"
+
+
+class OutputPrimaries(StrEnum):
+    """Primaries of the result."""
+
+    KEEP = "keep"
+    SRGB = "srgb"
+    P3 = "p3"
+    REC2020 = "rec2020"
+    ACESCG = "acescg"
+
+
+class Projection(StrEnum):
+    """How a photo shows its scene."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    EQUIRECT = "equirect"
+
+
+class Strip(StrEnum):
+    """Which metadata are left out."""
+
+    GPS = "gps"
     ALL = "all"
 
 
@@ -79,6 +106,15 @@ def _remember_debug(ctx: typer.Context, value: bool) -> bool:
     if value:
         ctx.ensure_object(Invocation).debug = True
     return value
+
+
+def _limit_threads(count: int | None) -> int | None:
+    """Set it before anything is imported that asks for the number."""
+    if count is not None:
+        from hdrcli.parallel import limit_threads
+
+        limit_threads(count)
+    return count
 
 
 def parse_device(text: str) -> str:
@@ -113,6 +149,16 @@ Input = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.", rich_help_panel=FILES)]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MODEL, show_default=True)
+]
+StripMetadata = Annotated[
+    Strip | None,
+    typer.Option("--strip", metavar="WHAT", help="Leave out the place (gps), or all metadata (all).", rich_help_panel=FILES),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", help="Cores to use [default: all].", rich_help_panel=GENERAL, callback=_limit_threads
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a file on stdout.", rich_help_panel=GENERAL)]
 Verbose = Annotated[

@@ -10,7 +10,19 @@ import typer
 
 from hdrcli.cli import targets
 from hdrcli.cli.exits import ExitCode
-from hdrcli.cli.options import FILES, LIGHT, Debug, Input, Json, Overwrite, Quiet, Verbose, parse_pairs
+from hdrcli.cli.options import (
+    FILES,
+    LIGHT,
+    Debug,
+    Input,
+    Json,
+    Overwrite,
+    Quiet,
+    StripMetadata,
+    Threads,
+    Verbose,
+    parse_pairs,
+)
 from hdrcli.cli.presentation import Presenter, table
 from hdrcli.errors import HdrcliError, UsageError
 
@@ -47,11 +59,12 @@ def tonemap(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="OUT", help="The output, .png or .jpg [default: IN.png].", rich_help_panel=FILES
+            "--output", "-o", metavar="OUT", help="The output, .png, .jpg or .tif [default: IN.png].", rich_help_panel=FILES
         ),
     ] = None,
-    bits: Annotated[int, typer.Option("--bits", metavar="8|16", help="PNG: bits a channel.", rich_help_panel=FILES)] = 8,
+    bits: Annotated[int, typer.Option("--bits", metavar="8|16", help="PNG, TIFF: bits a channel.", rich_help_panel=FILES)] = 8,
     quality: Annotated[int, typer.Option("--quality", metavar="1..100", help="JPEG: quality.", rich_help_panel=FILES)] = 95,
+    strip: StripMetadata = None,
     overwrite: Overwrite = False,
     operator: Annotated[
         str, typer.Option("--operator", "-t", metavar="NAME", help="Tone-mapping operator.", rich_help_panel=LIGHT)
@@ -71,6 +84,7 @@ def tonemap(
             rich_help_panel=LIGHT,
         ),
     ] = False,
+    threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -88,8 +102,10 @@ def tonemap(
         raise UsageError(f"{quality} is not within 1..100", where="--quality", remedy="say a number in that range")
     if not -32 <= ev <= 32:
         raise UsageError(f"{ev} is not within -32..32", where="--ev", remedy="say a number in that range")
-    if output is not None and (output == targets.DASH or formats.module_for_output(output, hdr=False).HDR):
-        raise UsageError("tonemap writes LDR files", where=output, remedy="name it .png or .jpg; hdrcli expand makes HDR files")
+    if output == targets.DASH:
+        raise UsageError("tonemap writes LDR files", where=output, remedy="name it .png, .jpg or .tif")
+    if output is not None:
+        formats.module_for_output(output, kind="ldr")
     options = TonemapOptions(operator, parse_pairs(parameter, "-p"), ev, bits)
     (job,) = targets.plan([source], output, None, ".png")
     job.check(overwrite=overwrite)
@@ -97,6 +113,8 @@ def tonemap(
     try:
         with targets.readable(job) as path:
             image = formats.read(path)
+        if strip is not None:
+            image = formats.strip(image, strip)
         result = convert(image, options)
     except HdrcliError as error:
         if error.where is None and not isinstance(error, UsageError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries
+    from hdrcli.color import AnyPrimaries
 
 SUMMARY = "one power curve for all pixels (Akyuz et al. 2007)"
 
@@ -26,7 +26,7 @@ class Parameters:
     peak: float = 4.0
 
 
-def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: AnyPrimaries) -> NDArray[Any]:
     """Luminance through the curve, RGB ratios kept."""
     import numpy as np
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries
+    from hdrcli.color import AnyPrimaries
 
 SUMMARY = "power expansion above a threshold (Landis 2002)"
 
@@ -25,7 +25,7 @@ class Parameters:
     peak: float = 8.0
 
 
-def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: AnyPrimaries) -> NDArray[Any]:
     """Luminance through the curve, RGB ratios kept."""
     import numpy as np
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries
+    from hdrcli.color import AnyPrimaries
 
 SUMMARY = "linearised input, nothing reconstructed"
 
@@ -18,6 +18,6 @@ class Parameters:
     """No parameters."""
 
 
-def apply(linear: NDArray[Any], parameters: Parameters, primaries: Primaries) -> NDArray[Any]:
+def apply(linear: NDArray[Any], parameters: Parameters, primaries: AnyPrimaries) -> NDArray[Any]:
     """The input as it is."""
     return linear

@@ -6,16 +6,17 @@ A format module has
 * ``matches(head: bytes) -> bool``: does a file that starts with these (at most 64) bytes look like this format?
 * ``read(path) -> Image``: raises UnreadableInput or UnsupportedInput, never anything else for bad data;
 * ``write(image, path, options) -> tuple[str, ...]``: writes the whole file under exactly this path (a temporary one),
-  returns remarks for the user;
-* ``HDR``: True if it holds scene-linear floats, False if it holds display-encoded codes.
+  returns remarks for the user; a format that is only read has none;
+* ``HOLDS``: what it holds, of "hdr" (scene-linear floats) and "ldr" (display-encoded codes).
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import re
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from hdrcli.image import Image
 
 HEAD_BYTES = 64
+_MAX_LINKS = 40  # as many as Linux follows
+_MAX_SUFFIX = 16
+_PLACE = re.compile("gps|latitude|longitude|altitude|location|position", re.IGNORECASE)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -46,9 +50,9 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class WriteOptions:
     """What a writer may be told; each format takes what it knows and remarks on what it can't honour.
 
-    ``depth``: None (the format's usual), "8", "16", "half" or "float". ``compression``: EXR only: none, zip, piz, dwaa,
-    dwab. ``quality``: JPEG only, 1..100. ``header``: text entries for formats with a header. ``layers``: EXR only: extra
-    channels by name, each ``(H, W) float32``.
+    ``depth``: None (the format's usual), "8", "16", "half" or "float". ``compression``: EXR: none, zip, piz, dwaa, dwab;
+    TIFF: none, zip. ``quality``: JPEG only, 1..100. ``header``: text entries for formats with a header. ``layers``: EXR
+    only: extra channels by name, each ``(H, W) float32``.
     """
 
     depth: str | None = None
@@ -68,21 +72,29 @@ def module_for_name(name: str) -> ModuleType:
     return registry.load(__name__, name)
 
 
-def module_for_output(path: Path, *, hdr: bool | None = None) -> ModuleType:
+def written(kind: str | None = None) -> dict[str, ModuleType]:
+    """The formats that are written, by extension; with ``kind`` only those that hold "hdr" or "ldr"."""
+    modules = [m for m in map(module_for_name, names()) if hasattr(m, "write") and (kind is None or kind in m.HOLDS)]
+    return {extension: module for module in modules for extension in module.EXTENSIONS}
+
+
+def module_for_output(path: Path, *, kind: str | None = None) -> ModuleType:
     """The format that a file name asks for by its extension. Raises UsageError if none does.
 
-    With ``hdr`` the error advises only formats that hold HDR (True) or LDR (False).
+    With ``kind`` ("hdr" or "ldr") only formats that hold such pixels will do.
     """
     suffix = path.suffix.lower()
-    by_extension = {e: module for module in map(module_for_name, names()) for e in module.EXTENSIONS}
-    if suffix not in by_extension:
-        fault = f"unknown output type {suffix!r}" if suffix else "the output name has no extension"
-        raise UsageError(
-            fault,
-            where=path,
-            remedy=f"use one of {', '.join(sorted(e for e, m in by_extension.items() if hdr in (None, m.HDR)))}",
-        )
-    return by_extension[suffix]
+    by_extension = written(kind)
+    if suffix in by_extension:
+        return by_extension[suffix]
+    if not suffix:
+        fault = "the output name has no extension"
+    elif suffix in written():
+        fault = f"{suffix} can't hold {'HDR' if kind == 'hdr' else 'LDR'}"
+    else:
+        fault = f"unknown output type {suffix!r}"
+    other = {"hdr": "; hdrcli tonemap makes LDR files", "ldr": "; hdrcli expand makes HDR files"} if suffix in written() else {}
+    raise UsageError(fault, where=path, remedy=f"use one of {', '.join(sorted(by_extension))}{other.get(kind or '', '')}")
 
 
 def module_for_content(path: Path) -> ModuleType:
@@ -90,9 +102,11 @@ def module_for_content(path: Path) -> ModuleType:
     try:
         if path.is_dir():
             raise UnreadableInput("is a directory, not an image", where=path, remedy="name the files in it")
+        if kind := _special_kind(path):  # could be read once only, or without end
+            raise UnreadableInput(f"is a {kind}, not a file", where=path, remedy="copy what it gives into a file")
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a name with a null character, which no file can have
         raise MissingInput("no such file", where=path, remedy="check the name") from None
     except OSError as error:
         raise UnreadableInput(
@@ -122,49 +136,107 @@ def read(path: str | Path) -> Image:
     return image
 
 
+def strip(image: Image, what: str) -> Image:
+    """The image without where it was taken ("gps"), or without all that came with it ("all": EXIF, XMP, header entries).
+
+    What the numbers mean (transfer, primaries, white luminance) stays. Raises UsageError for another word.
+    """
+    from dataclasses import replace
+
+    from hdrcli.formats import _exif
+
+    kept = image.metadata
+    if what == "all":
+        return replace(image, metadata=replace(kept, exif=None, xmp=None, header=_NOTHING))
+    if what != "gps":
+        raise UsageError(f"no part {what!r} to strip", where="--strip", remedy="there are: gps, all")
+    # XMP may repeat the place under names of anybody's making
+    exif = None if kept.exif is None else _exif.without_gps(kept.exif) or None
+    header = {k: v for k, v in kept.header.items() if not _PLACE.search(k)}
+    return replace(image, metadata=replace(kept, exif=exif, xmp=None, header=MappingProxyType(header)))
+
+
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Find before any work what would keep a file from being written: raises OutputExists or UnwritableOutput."""
+    if "\0" in str(path):
+        raise UnwritableOutput("no file can have such a name", where=path, remedy="name another file")
+    target = _behind_links(path)
     # os.path instead of Path's methods: those raise for names that the file system can't hold
-    if os.path.isdir(path):  # noqa: PTH112
+    if os.path.isdir(target):  # noqa: PTH112
         raise UnwritableOutput("is a directory", where=path, remedy="name a file, or use --out-dir")
-    if not overwrite and os.path.lexists(path):
+    if kind := _special_kind(target):
+        # a rename would put a plain file in its place, /dev/null's even
+        raise UnwritableOutput(f"is a {kind}, not a file", where=path, remedy="name a file")
+    if not overwrite and os.path.lexists(target):
         raise OutputExists("exists already", where=path, remedy="use --overwrite to replace it")
-    if not os.path.isdir(path.parent):  # noqa: PTH112
-        if os.path.lexists(path.parent):
+    folder = target.parent
+    if not os.path.isdir(folder):  # noqa: PTH112
+        if os.path.exists(folder):  # noqa: PTH110
             raise UnwritableOutput("can't be written: its folder is a file", where=path, remedy="name another folder")
-        raise UnwritableOutput("can't be written: its folder does not exist", where=path, remedy="make the folder first")
-    if not os.access(path.parent, os.W_OK):
+        what = "the link leads to a folder that" if target != path else "its folder"
+        raise UnwritableOutput(f"can't be written: {what} does not exist", where=path, remedy="make the folder first")
+    if not os.access(folder, os.W_OK):
         raise UnwritableOutput("can't be written: no rights to its folder", where=path, remedy="name another folder")
+
+
+def _behind_links(path: Path) -> Path:
+    """What a symbolic link leads to in the end, there or not; any other path as it is. Raises UnwritableOutput for a circle."""
+    target = path
+    for _ in range(_MAX_LINKS):
+        if not os.path.islink(target):  # noqa: PTH114
+            return target
+        target = target.parent / target.readlink()
+    raise UnwritableOutput("is a symbolic link that leads in a circle", where=path, remedy="remove the link")
+
+
+def _special_kind(path: Path) -> str | None:
+    """What a path is that has no beginning, end and size as files have; None for files, folders and what is not there."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return None
+    kinds = ((stat.S_ISFIFO, "named pipe"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
+    return next((kind for test, kind in kinds if test(mode)), None)
 
 
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary path beside ``path`` that becomes ``path`` when the block ends without an error, or vanishes.
 
-    Raises OutputExists, or UnwritableOutput for a missing folder, missing rights or a full disk.
+    A symbolic link stays: what it leads to is written. A replaced file hands down its permissions. Raises OutputExists, or
+    UnwritableOutput for a missing folder, missing rights, a full disk, or what is no file (a pipe, a device).
     """
     check_target(path, overwrite=overwrite)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".hdrcli-", suffix=path.suffix, dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        target = _behind_links(path)
+        try:
+            mode: int | None = target.stat().st_mode & 0o777
+        except FileNotFoundError:
+            mode = None
+        # Not tempfile.mkstemp: its files are for the user alone, and the umask can't be asked for without changing it.
+        while temporary is None:
+            # short, whatever the length of the final name: that may be as long as the file system allows
+            temporary = target.with_name(f".hdrcli-{os.urandom(6).hex()}{target.suffix[:_MAX_SUFFIX]}")
+            try:
+                os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600))
+            except FileExistsError:
+                temporary = None
         yield temporary
-        # mkstemp makes the file private; give it the rights that a plain open() would have
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        if mode is not None and temporary.stat().st_mode & 0o777 != mode:  # where all files have one mode, chmod may fail
+            temporary.chmod(mode)
         if overwrite:
-            temporary.replace(path)
+            temporary.replace(target)
         else:
-            _rename_new(temporary, path)
+            _rename_new(temporary, target)
         temporary = None
     except OSError as error:
         remedy = "make the folder first" if isinstance(error, FileNotFoundError) else "check rights and free space"
         raise UnwritableOutput(f"can't be written: {error.strerror or error}", where=path, remedy=remedy) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before is what the user must hear
+                temporary.unlink(missing_ok=True)
 
 
 def _rename_new(source: Path, target: Path) -> None:

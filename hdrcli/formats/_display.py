@@ -1,19 +1,27 @@
-"""What the display-encoded formats share: codes from any pixels, the profile to embed, limits, odd values."""
+"""What the display-encoded formats share: from decoded codes to an Image, codes from any pixels, limits, odd values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.errors import HdrcliError, InputError, MismatchError, UnreadableInput, UnsupportedInput
+from hdrcli.formats._native import quiet
 from hdrcli.formats._values import MAX_PIXELS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from hdrcli.color import AnyPrimaries, Chromaticities, Transfer
     from hdrcli.image import Image, Pixels
 
 COPY_AGAIN = "copy it again from where it came"
 _MAX_SIDE = 1 << 20  # OpenCV's own limit
+_CHROMATICITY_TOLERANCE = 0.001  # files round to three digits
+_GAMMA_TOLERANCE = 0.011  # 0.45, 0.4545 and 0.45455 are all meant for 1 / 2.2
 
 
 def read_whole(path: str | Path, decode: Callable[[bytes], Image]) -> Image:
@@ -29,6 +37,157 @@ def read_whole(path: str | Path, decode: Callable[[bytes], Image]) -> Image:
         raise
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a decoder found in a file, before anything is made of it.
+
+    ``pixels``: ``(H, W, 3)`` RGB codes, uint8 or uint16, or floats, in file order; ``grey``: three equal channels of one.
+    ``alpha``: ``(H, W) float32``, straight. ``exif``, ``xmp``, ``icc``: raw payloads; ``icc`` is empty where a profile is there
+    but not whole. ``orientation``: 1..8 where the format says it outside of EXIF. ``meaning``: transfer and primaries where
+    the format names them itself (they go before ``icc``).
+    """
+
+    pixels: Pixels
+    grey: bool = False
+    alpha: NDArray[np.float32] | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    icc: bytes | None = None
+    orientation: int | None = None
+    meaning: tuple[Transfer, AnyPrimaries] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def assembled(found: Decoded) -> Image:
+    """The Image that a decoder's findings make: profile honoured, orientation applied once, opaque alpha dropped.
+
+    Without a profile codes are sRGB, or Adobe RGB where EXIF says so as cameras do; floats are linear light. Raises what
+    :func:`hdrcli.formats._icc.interpret` raises.
+    """
+    from hdrcli.color import Primaries, Transfer
+    from hdrcli.formats import _exif, _icc, _xmp
+    from hdrcli.image import Image, Metadata
+
+    notes, exif = found.notes, None if found.exif is None else _exif.without_prefix(found.exif)
+    if found.meaning is not None:
+        meaning = _icc.Meaning(found.pixels, *found.meaning)
+    elif found.icc is not None:
+        meaning = _icc.interpret(found.icc, found.pixels, grey=found.grey)
+    elif found.pixels.dtype.kind == "f":
+        meaning = _icc.Meaning(found.pixels, Transfer.LINEAR, Primaries.BT709)
+    elif exif is not None and not found.grey and _exif.says_adobe_rgb(exif):
+        meaning = _icc.Meaning(found.pixels, Transfer.GAMMA22, Primaries.ADOBE_RGB)
+    else:
+        meaning = _icc.Meaning(found.pixels, Transfer.SRGB, Primaries.BT709)
+    pixels, stored, alpha = meaning.pixels, meaning.stored, found.alpha
+    if alpha is not None:
+        if alpha.min() == 1:
+            alpha = None
+        else:
+            notes += ("has transparency; it goes along as alpha",)
+    turn = found.orientation
+    if turn is None:
+        turn = 1 if exif is None else _exif.orientation(exif)
+    if turn != 1:
+        pixels = _turned(pixels, turn)
+        stored = None if stored is None else _turned(stored, turn)
+        alpha = None if alpha is None else _turned(alpha, turn)
+    metadata = Metadata(
+        exif=None if exif is None else _exif.upright(exif),
+        turned=turn,
+        icc=found.icc or None,
+        xmp=found.xmp,
+        panorama=found.xmp is not None and _xmp.is_panorama(found.xmp),
+        alpha=alpha,
+        notes=notes + meaning.notes,
+    )
+    # SMPTE ST 2084: code 1 is 10000 cd/m2
+    white = 10000.0 if meaning.transfer is Transfer.PQ else None
+    return Image(pixels, meaning.transfer, meaning.primaries, white, metadata, stored)
+
+
+def _turned(pixels: Pixels, orientation: int) -> Pixels:
+    """``(H, W)`` or ``(H, W, C)`` as they shall be seen, transposed for orientations 5 to 8: Exif 2.32, section 4.6.4 A."""
+    import cv2
+    import numpy as np
+
+    if orientation in (5, 7):  # mirrored at a diagonal
+        pixels = np.asarray(cv2.transpose(pixels))
+    if orientation in (2, 4):
+        return np.asarray(cv2.flip(pixels, 1 if orientation == 2 else 0))
+    turn = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 7: cv2.ROTATE_180, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}.get(
+        orientation
+    )
+    return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn))
+
+
+def decoded(codec: str, data: bytes, **options: str) -> Pixels:
+    """A whole file through ``imagecodecs.CODEC_decode``, which asks for no more memory than the codes take.
+
+    Raises UnreadableInput where it gives up.
+    """
+    import logging
+
+    import imagecodecs
+    import numpy as np
+
+    log = logging.getLogger("imagecodecs")  # where libpng's warnings go, and on to stderr where nobody listens
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+    decode: Callable[..., Pixels] = getattr(imagecodecs, f"{codec}_decode")
+    try:
+        with quiet():
+            return np.asarray(decode(data, **options))
+    except (RuntimeError, ValueError) as error:
+        # its codecs' errors are RuntimeErrors; libpng's texts may be gone by the time they are read
+        text = " ".join(str(error).split())
+        if "memory" in text.lower():
+            raise MemoryError(text) from None
+        plain = isinstance(error, RuntimeError) and text.isascii() and text.isprintable() and 0 < len(text) < 100
+        raise damaged(text if plain else "its pixels can't be decoded") from None
+
+
+def straight_alpha(codes: Pixels) -> NDArray[np.float32] | None:
+    """``(H, W)`` codes as float32 in 0..1; None where all are the largest."""
+    import numpy as np
+
+    largest = np.iinfo(codes.dtype).max
+    return None if codes.min() == largest else np.multiply(codes, np.float32(1 / largest), dtype=np.float32)
+
+
+def calibrated(
+    exponent: float | None, chromaticities: Chromaticities | None
+) -> tuple[tuple[Transfer, AnyPrimaries], tuple[str, ...]]:
+    """Transfer and primaries of a file that says them in numbers, and notes: codes are light to the power 1/exponent.
+
+    What is not given is sRGB's. An exponent of 2.2 with sRGB's primaries, or with none, is how files say sRGB that can't
+    name it (PNG, Third Edition, 11.3.2.5: to go beside an sRGB chunk); with others it is a power of 2.2, as in browsers.
+    """
+    from hdrcli.color import Primaries, Transfer, chromaticities_of, named_primaries
+
+    notes: tuple[str, ...] = ()
+    primaries: AnyPrimaries = Primaries.BT709
+    if chromaticities is not None:
+        numbers = chromaticities.numbers
+
+        def distance(known: Primaries) -> float:
+            return max(abs(a - b) for a, b in zip(numbers, chromaticities_of(known).numbers, strict=True))
+
+        nearest = min(Primaries, key=distance)
+        found = nearest if distance(nearest) <= _CHROMATICITY_TOLERANCE else named_primaries(chromaticities)
+        if found is None:
+            notes += ("its chromaticities make no sense; taken as sRGB's",)
+        primaries = found or primaries
+    usual = Transfer.SRGB if primaries is Primaries.BT709 else Transfer.GAMMA22
+    known = {1.0: Transfer.LINEAR, 1.8: Transfer.GAMMA18, 2.2: usual}
+    transfer: Transfer | None = Transfer.SRGB
+    if exponent is not None:
+        transfer = next((t for value, t in known.items() if abs(exponent / value - 1) <= _GAMMA_TOLERANCE), None)
+        if transfer is None:
+            notes += (f"its gamma of {exponent:.4g} is ignored; taken as sRGB's",)
+    return (transfer or Transfer.SRGB, primaries), notes
+
+
 def damaged(how: str) -> InputError:
     """The error for a file that is not whole."""
     return UnreadableInput(f"is damaged: {how}", remedy=COPY_AGAIN)
@@ -41,6 +200,12 @@ def check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS or max(width, height) > _MAX_SIDE:
         limit = f"the limit is {MAX_PIXELS // 10**6} megapixels and {_MAX_SIDE} pixels a side"
         raise UnsupportedInput(f"is too large: {width} x {height} pixels", remedy=limit)
+
+
+def check_room(width: int, height: int, needed: float, there: int) -> None:
+    """Raises UnreadableInput where a file of that size needs more coded bytes than are there."""
+    if needed > there:
+        raise damaged(f"{width} x {height} pixels can't stand in so short a file")
 
 
 def codes(pixels: Pixels, depth: int) -> tuple[Pixels, tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """OpenEXR: scene-linear half or float, through the OpenEXR package.
 
-Source of the attribute names: openexr.com, "Standard Attributes"; chromaticities default to BT.709 there.
+Source of the attribute names: openexr.com, "Standard Attributes"; chromaticities default to BT.709 there. A picture is the
+display window: what the data window leaves out of it is black, what it has beyond is cut ("Technical Introduction").
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput, UsageError
-from hdrcli.formats._native import quiet_stderr
-from hdrcli.formats._values import MAX_PIXELS, bounded
+from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput, UnsupportedInput, UsageError
+from hdrcli.formats._display import COPY_AGAIN, check_size
+from hdrcli.formats._native import check_memory, quiet
+from hdrcli.formats._values import MAX_PIXELS, Odd, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +25,61 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries
+    from hdrcli.color import AnyPrimaries
     from hdrcli.formats import WriteOptions
+    from hdrcli.formats._exr_header import Channel, Header, Part, Window
     from hdrcli.image import Image, Pixels
 
 EXTENSIONS = (".exr",)
-HDR = True
+HOLDS = ("hdr",)
 
 LARGEST = {"half": 65504.0, "float": 3.4028234663852886e38}
 COMPRESSIONS = ("none", "zip", "piz", "dwaa", "dwab")
-# What a constant picture of one half channel comes to is half of this at most.
-_MAX_PIXELS_PER_BYTE = {"DWAA": 15_000, "DWAB": 15_000, "HTJ2K32": 60_000, "HTJ2K256": 60_000, "ZSTD": 15_000}
+_USUAL = "zip"
+# What a constant picture of half channels comes to is half of this at most; it counts each channel's pixels.
+_MAX_PIXELS_PER_BYTE = {"dwaa": 15_000, "dwab": 15_000, "lj2k": 60_000, "htj2k32": 60_000, "htj2k256": 60_000, "zstd": 15_000}
 _MAX_PIXELS_PER_BYTE_OF_OTHERS = 1000
-_COPY_AGAIN = "copy it again from where it came"
+_MAX_BYTES = MAX_PIXELS * 16  # of all channels, decoded: the package decodes them all
+_BYTES = {"half": 2, "float": 4, "uint": 4}
+_STRIP_PIXELS = 1 << 20
+_TILE_PIXELS = 1 << 22
+_PIXELS_FOR_THREADS = 1 << 17
+_NAMES_SHOWN = 12
+_LATLONG, _CUBE = 0, 1  # values of envmap
+
+_ROLES = {"red": "R", "green": "G", "blue": "B", "alpha": "A"} | {
+    role.lower(): role for role in ("R", "G", "B", "A", "Y", "RY", "BY")
+}
+_GREY_NAMES = frozenset(("l", "i", "luminance", "luma", "lum", "grey", "gray", "intensity"))
+# Where colour stands in layers only: what renderers call the finished picture, the best first.
+_FINISHED = ("combined", "composite", "beauty", "rgba", "rgb", "color", "colour", "diffuse")
 
 # Attributes with a meaning and type of their own: text entries may not take their names.
 _RESERVED_NAMES = """
 channels compression dataWindow displayWindow lineOrder pixelAspectRatio screenWindowCenter screenWindowWidth type tiles name
-view version chunkCount maxSamplesPerPixel chromaticities whiteLuminance adoptedNeutral preview envmap multiView timeCode
-keyCode framesPerSecond xDensity longitude latitude altitude utcOffset expTime aperture isoSpeed
+view version chunkCount maxSamplesPerPixel chromaticities colorInteropID whiteLuminance adoptedNeutral preview envmap multiView
+timeCode keyCode framesPerSecond xDensity longitude latitude altitude utcOffset expTime aperture isoSpeed focus
+nominalFocalLength originalDataWindow sensorAcquisitionRectangle sensorCenterOffset sensorOverallDimensions cameraColorBalance
 """
 _RESERVED = frozenset(_RESERVED_NAMES.split())
 
 
 def _library() -> Any:
     """The OpenEXR package, with a thread pool: it starts with none and compresses on one core."""
-    import os
-
     import OpenEXR
 
-    if OpenEXR.global_thread_count() == 0:
-        OpenEXR.set_global_thread_count(os.cpu_count() or 1)
+    from hdrcli.parallel import threads
+
+    if OpenEXR.global_thread_count() != threads():
+        OpenEXR.set_global_thread_count(threads())
     return OpenEXR
+
+
+def _threads_for(compression: str, pixels: int) -> int:
+    """0 (this one alone) where waiting for each other costs more than the work: measured 3 times slower uncompressed."""
+    from hdrcli.parallel import threads
+
+    return 0 if compression == "none" or pixels < _PIXELS_FOR_THREADS else threads()
 
 
 def matches(head: bytes) -> bool:
@@ -62,80 +88,171 @@ def matches(head: bytes) -> bool:
 
 
 def read(path: str | Path) -> Image:
-    """An OpenEXR file as a linear Image.
+    """An OpenEXR file as a linear Image of its display window.
 
-    Pixels are float16 where R, G and B are half and opaque, else float32. A sole Y becomes three equal channels. RGB is
-    divided by A, which goes to ``metadata.alpha`` unless all is opaque. NaN becomes 0, infinity the largest number of the
-    type, both with a note. Raises UnreadableInput for a damaged file, UnsupportedInput for deep data, luminance-chroma and
-    channels of other names.
+    The first part with colour is read, of tiled ones the full size: R, G and B, else those of a layer (``beauty.R``), else Y
+    with or without RY and BY. Pixels are float16 where R, G and B are half and opaque, else float32. RGB is divided by A,
+    which goes to ``metadata.alpha`` unless all is opaque. NaN becomes 0, infinity the largest number of the type, both with a
+    note. Raises UnreadableInput for a damaged file, UnsupportedInput for deep data, channels without colour, and what is too
+    large.
     """
-    import numpy as np
-
-    from hdrcli.color import Transfer
-    from hdrcli.image import Image, Metadata
-
-    part, parts, notes = _choose_part(path)
-    file = _open(path, header_only=False)
-    if len(file.parts) != parts:  # OpenEXR drops the parts whose pixels it can't read
-        raise UnreadableInput("is damaged: the file ends early or its pixels can't be decoded", where=path, remedy=_COPY_AGAIN)
-    header = file.header(part)
-    planes = {name: channel.pixels for name, channel in file.channels(part).items()}
-
-    rgb = _colour(set(planes))
-    floats = [planes[name] for name in rgb]
-    dtype = np.float16 if all(p.dtype == np.float16 for p in floats) else np.float32
-    if any(p.dtype.kind == "u" for p in floats):
-        notes.append("holds whole numbers (uint); taken as linear light")
-    pixels: Pixels = np.empty((*floats[0].shape, 3), dtype)
-    for i, plane in enumerate(floats):
-        pixels[..., i] = plane
-    largest = LARGEST["half" if dtype == np.float16 else "float"]
-    pixels, odd = bounded(pixels, largest, -largest)
-    notes += odd.remarks("read", largest=largest)
-
-    alpha: NDArray[np.float32] | None = None
-    if "A" in planes:
-        alpha, _ = bounded(planes["A"].astype(np.float32), 1.0, 0.0)
-        if alpha.min() == 1:
-            alpha = None
-        else:
-            pixels = _unpremultiplied(pixels, alpha)
-            notes.append("has transparency; its colours were divided by alpha")
-    left_out = sorted(set(planes) - {*rgb, "A"})
-    if left_out:
-        notes.append(f"channels left out: {', '.join(left_out)}")
-
-    primaries, remark = _primaries(header.get("chromaticities"))
-    white = header.get("whiteLuminance")
-    return Image(
-        pixels,
-        Transfer.LINEAR,
-        primaries,
-        float(white) if isinstance(white, float) and 0 < white < float("inf") else None,
-        Metadata(
-            alpha=alpha,
-            header={k: v for k, v in header.items() if isinstance(v, str) and k not in _RESERVED},
-            notes=(*notes, *remark),
-        ),
-    )
-
-
-def _open(path: str | Path, *, header_only: bool) -> Any:
-    OpenEXR = _library()
+    from hdrcli.formats import _exr_header
 
     try:
-        with Path(path).open("rb") as stream, quiet_stderr(), _without_warning_prints():
-            return OpenEXR.File(stream, separate_channels=True, header_only=header_only)
+        with Path(path).open("rb") as stream:
+            header = _exr_header.read_header(stream)
+            index, layer = _choose(header)
+            part = header.parts[index]
+            _check_room(part, stream.seek(0, 2))
+            notes = _picture_notes(header, index, layer)
+            planes = _decoded(_exr_header.only_part(stream, header, index), part, layer)
     except OSError as error:
         raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
-    except UnicodeDecodeError:
-        raise UnsupportedInput(
-            "has a text attribute that is not UTF-8", where=path, remedy="remove it with exrstdattr"
-        ) from None
+    except HdrcliError as error:
+        error.where = str(path)
+        raise
+    return _assembled(part, planes, notes)
+
+
+# --- choosing --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Channels that make a picture: by role (R, G, B; or Y; or Y, RY, BY; perhaps A) their names."""
+
+    prefix: str
+    names: Mapping[str, str]
+
+    @property
+    def colours(self) -> tuple[str, ...]:
+        """Names of all but alpha."""
+        return tuple(name for role, name in self.names.items() if role != "A")
+
+
+def _choose(header: Header) -> tuple[int, _Layer]:
+    """Index of the part to read and the layer in it: plain colour in any part goes before layers."""
+    found: list[str] = []
+    deep = False
+    for plain in (True, False):
+        for index, part in enumerate(header.parts):
+            layer = _layer(part.channels, plain=plain)
+            found += [name for name in part.channels if name not in found]
+            if layer is None:
+                continue
+            if part.kind.startswith("deep"):
+                deep = True
+            elif all(_sampling_fits(role, part.channels[name]) for role, name in layer.names.items()):
+                return index, layer
+            else:
+                raise UnsupportedInput("has subsampled channels", remedy="write it again as plain RGB")
+    if deep:
+        raise UnsupportedInput("holds deep data", remedy="flatten it first")
+    remedy = "write it again with channels R, G, B or Y"
+    raise UnsupportedInput(f"has no R, G, B or sole Y, but the channels {_listed(found)}", remedy=remedy)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _sampling_fits(role: str, channel: Channel) -> bool:
+    return channel.sampling == (1, 1) or (role in ("RY", "BY") and channel.sampling == (2, 2))
+
+
+def _layer(channels: Mapping[str, Channel], *, plain: bool) -> _Layer | None:
+    """The picture among these channels: that without a layer's name, or else the best of the layers."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in channels:
+        prefix, _, last = name.rpartition(".")
+        role = _ROLES.get(last.lower())
+        if role is not None and (last == role or role not in groups.get(prefix, {})):
+            groups.setdefault(prefix, {})[role] = name
+    layers = {prefix: layer for prefix, roles in groups.items() if (layer := _picture(prefix, roles, channels))}
+    if plain:
+        if len(channels) == 1 and not layers:
+            (name,) = channels
+            return _Layer("", {"Y": name}) if name.lower() in _GREY_NAMES else None
+        return layers.get("")
+    in_colour = [prefix for prefix, layer in layers.items() if prefix and "R" in layer.names]
+    best = min(in_colour or [p for p in layers if p], key=_rank, default=None)
+    return None if best is None else layers[best]
+
+
+def _rank(prefix: str) -> int:
+    name = prefix.lower()
+    return next((i for i, word in enumerate(_FINISHED) if word in name), len(_FINISHED))
+
+
+def _picture(prefix: str, roles: Mapping[str, str], channels: Mapping[str, Channel]) -> _Layer | None:
+    if {"R", "G", "B"} <= set(roles):
+        wanted = {"R", "G", "B", "A"}
+    elif not {"RY", "BY"} & set(roles):
+        wanted = {"Y", "A"}
+    else:
+        wanted = {"Y", "RY", "BY", "A"}
+        if len({channels[roles[role]].sampling for role in ("RY", "BY") if role in roles}) != 1:
+            return None
+    if not wanted - {"A"} <= set(roles):
+        return None
+    return _Layer(prefix, {role: name for role, name in roles.items() if role in wanted})
+
+
+def _check_room(part: Part, file_size: int) -> None:
+    """Before memory is asked for. Raises what :func:`hdrcli.formats._display.check_size` does, MemoryError if there is none."""
+    data, display = part.data_window, part.display_window
+    check_size(data.width, data.height)
+    check_size(display.width, display.height)
+    pixels = data.width * data.height
+    decoded = pixels * sum(_BYTES[channel.type] for channel in part.channels.values())
+    if decoded > _MAX_BYTES:
+        what = f"is too large: {data.width} x {data.height} pixels in {len(part.channels)} channels"
+        raise UnsupportedInput(what, remedy=f"the limit is {_MAX_BYTES // 10**6} MB decoded")
+    # A tile may be larger than a small picture; the package takes memory for whole ones, one a thread.
+    if part.tile is not None and part.tile[0] * part.tile[1] > max(_TILE_PIXELS, 4 * pixels):
+        raise UnreadableInput(f"is damaged: tiles of {part.tile[0]} x {part.tile[1]} pixels", remedy=COPY_AGAIN)
+    per_byte = _MAX_PIXELS_PER_BYTE.get(part.compression, _MAX_PIXELS_PER_BYTE_OF_OTHERS)
+    if pixels * len(part.channels) > per_byte * file_size:
+        raise UnreadableInput(f"is damaged: {pixels} pixels can't stand in so short a file", remedy=COPY_AGAIN)
+    check_memory(decoded)  # the package drops a part that it has no memory for, like a damaged one
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------------
+
+
+def _decoded(source: object, part: Part, layer: _Layer) -> dict[str, Pixels]:
+    """The layer's channels by role, ``(H, W)`` or half of both; or sole "RGB", ``(H, W, 3)``, where that needs no copy."""
+    OpenEXR = _library()
+
+    together = _can_come_together(part, layer)
+    workers = _threads_for(part.compression, part.data_window.width * part.data_window.height)
+    try:
+        with quiet(), _without_warning_prints():
+            file = OpenEXR.File(source, separate_channels=not together, num_threads=workers)
     except MemoryError:
         raise
     except Exception as error:  # damaged bytes surface as whatever the C++ side throws
-        raise UnreadableInput(f"is damaged: {_reason(error)}", where=path, remedy=_COPY_AGAIN) from None
+        raise UnreadableInput(f"is damaged: {_reason(error)}", remedy=COPY_AGAIN) from None
+    if len(file.parts) != 1:  # the package drops parts whose pixels it can't read
+        raise UnreadableInput("is damaged: the file ends early or its pixels can't be decoded", remedy=COPY_AGAIN)
+    channels = file.channels()
+    if together:
+        return {"RGB": channels[layer.prefix or "RGB"].pixels}
+    return {role: _stored(channels[name].pixels, part, part.channels[name]) for role, name in layer.names.items()}
+
+
+def _can_come_together(part: Part, layer: _Layer) -> bool:
+    """May the package put R, G and B into one array? It does so for all layers, and takes them to be of one type."""
+    if set(layer.names) != {"R", "G", "B"} or any(name.rpartition(".")[2] != role for role, name in layer.names.items()):
+        return False
+    return len({(c.type, c.sampling) for name, c in part.channels.items() if name[-1] in "RGBA"}) == 1
+
+
+def _stored(plane: Pixels, part: Part, channel: Channel) -> Pixels:
+    """What the file holds of a channel: older packages give subsampled ones in the head of an array of full size."""
+    height, width = part.data_window.height // channel.sampling[1], part.data_window.width // channel.sampling[0]
+    return plane.reshape(-1)[: height * width].reshape(height, width)
 
 
 @contextmanager
@@ -158,84 +275,149 @@ def _reason(error: Exception) -> str:
     return "its header can't be read" if text[0].startswith("Unable to open") else text[0][:200]
 
 
-def _choose_part(path: str | Path) -> tuple[int, int, list[str]]:
-    """Index of the first part with colour, number of parts, and notes. Refuses before any pixel is read."""
-    OpenEXR = _library()
-
-    file = _open(path, header_only=True)
-    count = len(file.parts)
-    found: list[str] = []
-    for part in range(count):
-        header = file.header(part)
-        try:
-            channels = {c.name: c for c in header["channels"]}
-        except UnicodeDecodeError:
-            raise UnreadableInput("is damaged: a channel's name is no text", where=path, remedy=_COPY_AGAIN) from None
-        found += [name for name in channels if name not in found]
-        used = _colour(set(channels))
-        if not used:
-            continue
-        if header.get("type") in (OpenEXR.deepscanline, OpenEXR.deeptile):
-            raise UnsupportedInput("holds deep data", where=path, remedy="flatten it first")
-        if any((channels[name].xSampling, channels[name].ySampling) != (1, 1) for name in used):
-            raise UnsupportedInput("has subsampled channels", where=path, remedy="write it again as plain RGB")
-        _check_size(path, [file.header(i) for i in range(count)])
-        return part, count, _window_notes(header) + ([f"has {count} parts; part {part + 1} is read"] if count > 1 else [])
-    remedy = "write it again with channels R, G, B or Y"
-    raise UnsupportedInput(f"has no R, G, B or sole Y, but the channels {', '.join(found)}", where=path, remedy=remedy)
+# --- meaning ---------------------------------------------------------------------------------------------------------------
 
 
-def _colour(channels: set[str]) -> tuple[str, ...]:
-    """The channels that make R, G and B; none if there is no colour or only luminance-chroma."""
-    if {"R", "G", "B"} <= channels:
-        return ("R", "G", "B")
-    return ("Y", "Y", "Y") if "Y" in channels and not {"RY", "BY"} & channels else ()
+def _assembled(part: Part, planes: dict[str, Pixels], notes: list[str]) -> Image:
+    import numpy as np
+
+    from hdrcli.color import Transfer
+    from hdrcli.formats import _exif, _exr_attributes
+    from hdrcli.image import Image, Metadata
+
+    primaries, remarks = _primaries(part)
+    pixels = _rgb(part, planes, primaries)
+    alpha: NDArray[np.float32] | None = None
+    if "A" in planes:
+        alpha, _ = bounded(_placed(planes["A"].astype(np.float32), part), 1.0, 0.0)
+    largest = LARGEST["half" if pixels.dtype == np.float16 else "float"]
+    pixels, odd = bounded(pixels, largest, -largest)
+    notes += odd.remarks("read", largest=largest)
+    if alpha is not None:
+        if alpha.min() == 1:
+            alpha = None
+        else:
+            pixels = _unpremultiplied(pixels, alpha)
+            notes.append("has transparency; its colours were divided by alpha")
+
+    white = part.number("whiteLuminance")
+    exif = _exif.from_shot(_exr_attributes.shot_of(part))
+    texts = _exr_attributes.other_texts(part.texts(), _exif.shot(exif))
+    return Image(
+        pixels,
+        Transfer.LINEAR,
+        primaries,
+        white if white is not None and white > 0 else None,
+        Metadata(
+            exif=exif or None,
+            panorama=part.byte("envmap", "envmap") == _LATLONG,
+            alpha=alpha,
+            header={name: text for name, text in texts.items() if name not in _RESERVED},
+            notes=(*notes, *remarks),
+        ),
+    )
 
 
-def _size(window: Any) -> tuple[int, int]:
-    (left, top), (right, bottom) = window
-    return int(right) - int(left) + 1, int(bottom) - int(top) + 1
+def _rgb(part: Part, planes: dict[str, Pixels], primaries: AnyPrimaries) -> Pixels:
+    """``(H, W, 3)`` of the display window; empties ``planes`` of colour, so that memory comes free on the way."""
+    import numpy as np
+
+    from hdrcli.color import rgb_to_xyz
+    from hdrcli.formats import _exr_chroma
+
+    if "RY" in planes:
+        weights = rgb_to_xyz(primaries)[1].astype(np.float32)
+        planes["RGB"] = _exr_chroma.rgb(planes.pop("Y"), planes.pop("RY"), planes.pop("BY"), weights)
+    if "RGB" in planes:
+        together = planes.pop("RGB")
+        return _placed(together if together.dtype.kind == "f" else together.astype(np.float32), part)
+    roles = ("Y", "Y", "Y") if "Y" in planes else ("R", "G", "B")
+    dtype = np.float16 if all(planes[role].dtype == np.float16 for role in roles) else np.float32
+    out = np.zeros((part.display_window.height, part.display_window.width, 3), dtype)
+    for channel, role in enumerate(roles):
+        _place(planes[role], out[..., channel], part)
+        if role != "Y":
+            del planes[role]
+    return out
 
 
-def _check_size(path: str | Path, headers: list[Mapping[str, Any]]) -> None:
-    # all parts count: OpenEXR reads them all
-    sizes = [_size(header["dataWindow"]) for header in headers]
-    pixels = sum(width * height for width, height in sizes)
-    if pixels > MAX_PIXELS:
-        listed = ", ".join(f"{width} x {height}" for width, height in sizes[:4])
-        remedy = f"the limit is {MAX_PIXELS // 10**6} megapixels"
-        raise UnsupportedInput(f"is too large: {listed} pixels", where=path, remedy=remedy)
-    names = [header["compression"].name.removesuffix("_COMPRESSION") for header in headers]
-    per_byte = max(_MAX_PIXELS_PER_BYTE.get(name, _MAX_PIXELS_PER_BYTE_OF_OTHERS) for name in names)
-    if pixels > per_byte * Path(path).stat().st_size:
-        raise UnreadableInput(f"is damaged: {pixels} pixels can't stand in so short a file", where=path, remedy=_COPY_AGAIN)
+def _placed(values: Pixels, part: Part) -> Pixels:
+    """Values of the data window, ``(H, W)`` or ``(H, W, 3)``, where they stand in the display window; 0 elsewhere."""
+    import numpy as np
+
+    data, display = part.data_window, part.display_window
+    if data == display:
+        return values
+    out = np.zeros((display.height, display.width, *values.shape[2:]), values.dtype)
+    _place(values, out, part)
+    return out
 
 
-def _window_notes(header: Mapping[str, Any]) -> list[str]:
+def _place(values: Pixels, out: Pixels, part: Part) -> None:
+    data, display = part.data_window, part.display_window
+    left, right = max(data.left, display.left), min(data.right, display.right) + 1
+    top, bottom = max(data.top, display.top), min(data.bottom, display.bottom) + 1
+    target = out[top - display.top : bottom - display.top, left - display.left : right - display.left]
+    target[...] = values[top - data.top : bottom - data.top, left - data.left : right - data.left]
+
+
+def _picture_notes(header: Header, index: int, layer: _Layer) -> list[str]:
+    """What the header says of the picture that the user should know. Raises UnsupportedInput where there is none to be seen."""
+    part = header.parts[index]
     notes = []
-    data, display = header["dataWindow"], header["displayWindow"]
-    if [int(v) for xy in data for v in xy] != [int(v) for xy in display for v in xy]:
-        (w, h), (dw, dh) = _size(data), _size(display)
-        notes.append(f"data window ({w} x {h}) is not the display window ({dw} x {dh}); the data window is read")
-    aspect = header.get("pixelAspectRatio", 1.0)
-    if not isinstance(aspect, float) or not abs(aspect - 1) <= 1e-3:
+    if len(header.parts) > 1:
+        notes.append(f"has {len(header.parts)} parts; part {index + 1} is read")
+    if layer.prefix:
+        notes.append(f"layer {layer.prefix} is read")
+    if layer.colours and layer.names.get("Y", "Y").rpartition(".")[2].lower() != "y":
+        notes.append(f"channel {layer.names['Y']} is read as grey")
+    if part.byte("envmap", "envmap") == _CUBE:
+        notes.append("is a cube map, six faces one below the other; read as it stands")
+    notes += _window_notes(part.data_window, part.display_window)
+    aspect = part.number("pixelAspectRatio")
+    if aspect is None or not abs(aspect - 1) <= 1e-3:
         notes.append(f"pixel aspect ratio {aspect} is ignored")
+    if any(part.channels[name].type == "uint" for name in layer.colours):
+        notes.append("holds whole numbers (uint); taken as linear light")
+    left_out = sorted(set(part.channels) - set(layer.names.values()))
+    if left_out:
+        notes.append(f"channels left out: {_listed(left_out)}")
     return notes
 
 
-def _primaries(numbers: Any) -> tuple[Primaries, tuple[str, ...]]:
-    from hdrcli.color import Chromaticities, Primaries, find_primaries
+def _window_notes(data: Window, display: Window) -> list[str]:
+    """What becomes of pixels that are missing or too many. Raises UnsupportedInput where none are left."""
+    if data == display:
+        return []
+    if data.left > display.right or data.right < display.left or data.top > display.bottom or data.bottom < display.top:
+        raise UnsupportedInput("has no pixels in its display window", remedy="write it again without the offset")
+    missing = data.left > display.left or data.top > display.top or data.right < display.right or data.bottom < display.bottom
+    beyond = data.left < display.left or data.top < display.top or data.right > display.right or data.bottom > display.bottom
+    fate = [text for given, text in ((missing, "the rest is black"), (beyond, "what lies beyond is cut")) if given]
+    sizes = f"({data.width} x {data.height}) is not the display window ({display.width} x {display.height})"
+    return [f"data window {sizes}; {', '.join(fate)}"]
 
+
+def _primaries(part: Part) -> tuple[AnyPrimaries, tuple[str, ...]]:
+    from hdrcli.color import Chromaticities, Primaries, named_primaries
+
+    numbers = part.numbers("chromaticities", "chromaticities", 8)
+    interop = part.texts().get("colorInteropID")
+    # "for most purposes, this attribute [chromaticities] has now been superseded by the colorInteropID"
+    named = None if interop is None else _library().colorInteropIDToChromaticities(interop)
+    if named is not None:
+        numbers = tuple(named)
     if numbers is None:
-        return Primaries.BT709, ()
-    if not isinstance(numbers, tuple) or len(numbers) != 8:
+        strange = interop not in (None, "", "unknown", "data")
+        return Primaries.BT709, ((f"color space {interop!r} is not known; taken as linear Rec.709",) if strange else ())
+    if not numbers:
         return Primaries.BT709, ("chromaticities of an unknown kind; taken as Rec.709",)
     rx, ry, gx, gy, bx, by, wx, wy = (float(v) for v in numbers)
-    found = find_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
+    found = named_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
     if found is not None:
         return found, ()
     listed = " ".join(f"{float(v):.4g}" for v in numbers)
-    return Primaries.BT709, (f"unknown chromaticities ({listed}); taken as Rec.709",)
+    return Primaries.BT709, (f"chromaticities that make no sense ({listed}); taken as Rec.709",)
 
 
 def _unpremultiplied(pixels: Pixels, alpha: NDArray[np.float32]) -> Pixels:
@@ -259,54 +441,73 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     """
     import numpy as np
 
+    from hdrcli.color import Transfer, chromaticities_of
+    from hdrcli.formats import _exif, _exr_attributes
+
     OpenEXR = _library()
-
-    from hdrcli.color import Transfer
-    from hdrcli.image import as_unit_float
-
     if image.transfer is not Transfer.LINEAR:
         raise MismatchError(
             "OpenEXR holds linear light, these pixels are display-encoded", where=path, remedy="expand them first"
         )
     depth, remarks = _depth(options.depth)
-    dtype = np.float16 if depth == "half" else np.float32
     largest = LARGEST[depth]
     remedy = "; --depth float keeps them" if depth == "half" else ""
+    alpha = image.metadata.alpha
+    cover = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1).astype(np.float32)
 
-    def stored(values: Pixels) -> Pixels:
-        tame, odd = bounded(values, largest, -largest)
-        remarks.extend(odd.remarks("written", largest=largest, remedy=remedy))
-        return np.ascontiguousarray(tame, dtype)
-
-    pixels, alpha = image.pixels, image.metadata.alpha
-    if pixels.dtype.kind == "u":
-        pixels = as_unit_float(pixels)
     channels: dict[str, Pixels] = {}
-    if alpha is not None:
-        cover = np.clip(np.nan_to_num(alpha), 0, 1).astype(np.float32)
-        with np.errstate(invalid="ignore"):
-            pixels = np.multiply(pixels, cover[..., None], dtype=np.float32)
-        channels["A"] = cover.astype(dtype)
-    channels["RGB"] = stored(pixels)
     for name, layer in options.layers.items():
-        if name in ("R", "G", "B", "A", "RGB", "RGBA") or layer.shape != pixels.shape[:2]:
+        if name in ("R", "G", "B", "A", "RGB", "RGBA") or layer.shape != image.pixels.shape[:2]:
             raise MismatchError(f"layer {name!r} of shape {layer.shape} does not fit the image", where=path)
-        channels[name] = stored(layer)
+    for name, values in {"RGB": image.pixels, **options.layers}.items():
+        channels[name], odd = _to_write(values, depth, cover if name == "RGB" else None)
+        remarks.extend(odd.remarks("written", largest=largest, remedy=remedy))
+    if cover is not None:
+        channels["A"] = cover.astype(channels["RGB"].dtype)
 
     texts, left_out = _text_attributes({**image.metadata.header, **options.header})
     remarks += left_out
+    shot = _exif.shot(image.metadata.exif or b"")
     header: dict[str, Any] = {
+        **_exr_attributes.attributes_of(shot),
         **texts,
         "compression": _compression(options.compression),
         "type": OpenEXR.scanlineimage,
-        "chromaticities": _numbers(image.primaries),
+        "chromaticities": chromaticities_of(image.primaries).numbers,
     }
     if image.white_luminance is not None:
         header["whiteLuminance"] = float(image.white_luminance)
+    if image.metadata.panorama:
+        header["envmap"] = OpenEXR.ENVMAP_LATLONG
+    workers = _threads_for(options.compression or _USUAL, image.width * image.height)
     # a file of Python's: its OSErrors say what is wrong, and names need not be UTF-8
-    with Path(path).open("wb") as stream, OpenEXR.File(header, channels) as file:
+    with Path(path).open("wb") as stream, OpenEXR.File(header, channels, num_threads=workers) as file:
         file.write(stream)
     return tuple(remarks)
+
+
+def _to_write(values: Pixels, depth: str, cover: NDArray[np.float32] | None) -> tuple[Pixels, Odd]:
+    """The numbers that the file gets, ``values`` themselves where they can stay, and what was odd about them."""
+    import numpy as np
+
+    from hdrcli.image import as_unit_float
+
+    dtype, largest = np.dtype(np.float16 if depth == "half" else np.float32), LARGEST[depth]
+    if values.dtype == dtype and cover is None:
+        tame, odd = bounded(np.ascontiguousarray(values), largest, -largest)
+        return tame, odd
+    out, odd = np.empty(values.shape, dtype), Odd()
+    rows = max(1, _STRIP_PIXELS // values.shape[1])
+    for start in range(0, len(values), rows):
+        strip = values[start : start + rows]
+        strip = as_unit_float(strip) if strip.dtype.kind == "u" else strip.astype(np.float32)
+        if cover is not None:
+            with np.errstate(invalid="ignore"):
+                strip *= cover[start : start + rows, :, None]
+        tame, found = bounded(strip, largest, -largest)
+        out[start : start + rows] = tame
+        odd += found
+    return out, odd
 
 
 def _depth(asked: str | None) -> tuple[str, list[str]]:
@@ -318,15 +519,10 @@ def _depth(asked: str | None) -> tuple[str, list[str]]:
 def _compression(name: str | None) -> Any:
     OpenEXR = _library()
 
-    name = name or "zip"
+    name = name or _USUAL
     if name not in COMPRESSIONS:
         raise UsageError(f"OpenEXR files have no compression {name!r}", remedy=f"there are: {', '.join(COMPRESSIONS)}")
     return getattr(OpenEXR, f"{'NO' if name == 'none' else name.upper()}_COMPRESSION")
-
-
-def _numbers(primaries: Primaries) -> tuple[float, ...]:
-    c = primaries.value
-    return (*c.red, *c.green, *c.blue, *c.white)
 
 
 def _text_attributes(entries: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -1,4 +1,4 @@
-"""JPEG: display-encoded, 8 bit. Markers are read here, without decoding or a further library; OpenCV decodes.
+"""JPEG: display-encoded, 8 bit. Markers are read here, imagecodecs (libjpeg-turbo) decodes, OpenCV looks for damage and codes.
 
 Source: ITU-T T.81 (markers, annex B), T.871 (JFIF), Adobe TN 5116 (APP14), ICC.1:2022 annex B.4 (profile in APP2).
 """
@@ -13,21 +13,28 @@ from typing import TYPE_CHECKING
 
 from hdrcli.errors import MismatchError, UnsupportedInput, UnwritableOutput, UsageError
 from hdrcli.formats import _display, _exif, _icc
-from hdrcli.formats._native import quiet_stderr
+from hdrcli.formats._native import quiet
 
 if TYPE_CHECKING:
+    from hdrcli.color import AnyPrimaries, Transfer
     from hdrcli.formats import WriteOptions
+    from hdrcli.formats._icc import Meaning
     from hdrcli.image import Image, Pixels
 
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif")
-HDR = False
+HOLDS = ("ldr",)
 
-_SOI, _EOI, _SOS, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xEE
+_EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODABLE = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # baseline, extended, progressive; with arithmetic coding
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_EXIF, _ICC = b"Exif\0", b"ICC_PROFILE\0"
+_SEQUENTIAL, _ARITHMETIC = frozenset((0xC0, 0xC1, 0xC9)), frozenset((0xC9, 0xCA))
+_WHOLE_SPECTRUM = bytes((0, 63, 0))  # what the scans of a sequential JPEG are to say
+_MAX_SCANS = 500  # encoders make some ten; each costs a pass over all blocks, however few its bytes
+_EXIF, _XMP, _ICC, _JFIF = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"JFIF\0"
+_WARNINGS = ("Corrupt JPEG", "Premature end", "Inconsistent progression")
+_BEFORE_RESTART = re.compile(r"before marker 0xd[0-7]")
 _MAX_SIDE = 65535
 _MAX_SEGMENT = 65533
 _FINE_QUALITY = 90  # from here on colour is not subsampled
@@ -44,47 +51,46 @@ class _Scan:
     height: int
     components: int
     exif: bytes | None
+    xmp: bytes | None
     icc: bytes | None  # empty for one with a piece missing
     end: int  # behind the end-of-image marker
+    mends: tuple[tuple[int, bytes], ...]  # places, and what shall stand there
 
 
 def read(path: str | Path) -> Image:
     """A JPEG as a display-encoded uint8 Image, EXIF orientation applied, code values as stored.
 
-    Grey becomes three equal channels. CMYK is converted to sRGB through its ICC profile. Raises UnreadableInput for a
+    Grey becomes three equal channels. CMYK is converted through its ICC profile, to uint16. Raises UnreadableInput for a
     damaged or truncated file, UnsupportedInput for CMYK without a profile, lossless and 12-bit JPEG.
     """
     return _display.read_whole(path, _read)
 
 
 def _read(data: bytes) -> Image:
-    from hdrcli.color import Primaries, Transfer
-    from hdrcli.image import Image, Metadata
-
     scan = _scan(data)
-    transfer, primaries = Transfer.SRGB, Primaries.BT709
-    notes: tuple[str, ...]
+    meaning: tuple[Transfer, AnyPrimaries] | None = None
     if scan.components == 4:
-        pixels, notes = _decode_cmyk(data, scan)
+        converted, notes = _decode_cmyk(data, scan)
+        pixels, meaning = converted.pixels, (converted.transfer, converted.primaries)
     else:
         pixels, notes = _decode(data, scan)
-        if scan.icc is not None:
-            pixels, transfer, primaries, remarks = _icc.interpret(scan.icc, pixels, grey=scan.components == 1)
-            notes += remarks
-    exif = scan.exif
-    if exif is not None and scan.icc is None and scan.components == 3 and _exif.says_adobe_rgb(exif):
-        transfer, primaries = Transfer.GAMMA22, Primaries.ADOBE_RGB
-    if exif is not None:
-        pixels, exif = _exif.turned(pixels, _exif.orientation(exif)), _exif.upright(exif)
-    return Image(pixels, transfer, primaries, None, Metadata(exif=exif, icc=scan.icc or None, notes=notes))
+    found = _display.Decoded(
+        pixels, grey=scan.components == 1, exif=scan.exif, xmp=scan.xmp, icc=scan.icc, meaning=meaning, notes=notes
+    )
+    return _display.assembled(found)
 
 
 def _scan(data: bytes) -> _Scan:
     """Walk the markers from start to end of image; what follows (gain maps, previews, trailers) is not looked at."""
     frame: tuple[int, ...] | None = None
+    parts: dict[int, int] = {}  # sampling factors of the components
     exif: bytes | None = None
+    xmp: bytes | None = None
     profile: dict[int, bytes] = {}
     pieces = 0
+    drawn: set[int] = set()
+    scans, coded = 0, 0
+    mends: list[tuple[int, bytes]] = []
     position = 2
     while True:
         position = data.find(b"\xff", position)
@@ -101,31 +107,61 @@ def _scan(data: bytes) -> _Scan:
             continue
         size = int.from_bytes(data[position : position + 2], "big")
         body = data[position + 2 : position + size]
+        start = position + 2
         if size < 2 or position + size > len(data):
             raise _display.damaged("the file ends early")
         position += size
         if marker == _SOS:
+            scans += 1
+            if frame is None or len(body) < 6 or len(body) != 4 + 2 * body[0]:
+                raise _display.damaged("its scan header makes no sense")
+            spectrum = start + len(body) - 3
+            if frame[0] in _SEQUENTIAL and data[spectrum : spectrum + 3] != _WHOLE_SPECTRUM:
+                mends.append((spectrum, _WHOLE_SPECTRUM))
+            if frame[0] in _SEQUENTIAL or (body[-3] == 0 and body[-1] >> 4 == 0):  # the first of its lowest frequency
+                drawn.update(body[1:-3:2])
             match = _AFTER_SCAN.search(data, position)
             if match is None:
                 raise _display.damaged("the file ends early")
+            coded += match.start() - position
             position = match.start()
         elif marker in _FRAMES and frame is None:
-            if len(body) < 6:
-                raise _display.damaged("its frame header is too short")
+            if len(body) < 6 or len(body) != 6 + 3 * body[5]:
+                raise _display.damaged("its frame header makes no sense")
             frame = (marker, *struct.unpack_from(">BHHB", body))
+            parts = dict(zip(body[6::3], body[7::3], strict=True))
         elif marker == _APP1 and exif is None and body.startswith(_EXIF):
             exif = _exif.without_prefix(body)
+        elif marker == _APP1 and xmp is None and body.startswith(_XMP):
+            xmp = body[len(_XMP) :]
         elif marker == _APP2 and body.startswith(_ICC) and len(body) > 14:
             profile[body[12]] = body[14:]
             pieces = body[13]
+        elif marker == _APP0 and body.startswith(_JFIF) and len(body) >= 12 and body[5] != 1:
+            mends.append((start + 5, b"\1"))
+        elif marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12 and body[11] > 2:
+            mends.append((start + 11, b"\1" if frame is None or frame[4] != 4 else b"\2"))
     if frame is None:
         raise _display.damaged("it holds no picture")
     kind, bits, height, width, components = frame
     _check_frame(kind, bits, components)
     _display.check_size(width, height)
+    if not drawn >= parts.keys():
+        raise _display.damaged("some of its colours are missing")
+    if scans > _MAX_SCANS:
+        raise UnsupportedInput(f"is a JPEG of {scans} scans", remedy=f"save it again; the limit is {_MAX_SCANS}")
+    if kind not in _ARITHMETIC:
+        _display.check_room(width, height, _blocks(width, height, parts) / 8, coded)
     whole = sorted(profile) == list(range(1, pieces + 1))
     icc = None if not profile else b"".join(profile[i] for i in sorted(profile)) if whole else b""
-    return _Scan(width, height, components, exif, icc, position)
+    return _Scan(width, height, components, exif, xmp, icc, position, tuple(mends))
+
+
+def _blocks(width: int, height: int, parts: dict[int, int]) -> float:
+    """About how many blocks of 8 x 8 there are. Huffman coding takes a bit at least for the mean of each: T.81, F.1.2.1."""
+    factors = [(part >> 4, part & 15) for part in parts.values()]
+    largest = max(h for h, _ in factors) * max(v for _, v in factors)
+    return width * height / 64 * sum(h * v for h, v in factors) / max(largest, 1)
 
 
 def _check_frame(kind: int, bits: int, components: int) -> None:
@@ -137,50 +173,59 @@ def _check_frame(kind: int, bits: int, components: int) -> None:
         raise UnsupportedInput(f"is a JPEG of {components} components", remedy="save it as RGB")
 
 
-def _decode(data: bytes, scan: _Scan) -> tuple[Pixels, tuple[str, ...]]:
+def _decode(data: bytes, scan: _Scan, space: str = "RGB") -> tuple[Pixels, tuple[str, ...]]:
+    """Codes in ``space``, "RGB" or "CMYK", as stored, and notes."""
     import cv2
     import numpy as np
 
-    coded = np.frombuffer(data, np.uint8, scan.end)
+    coded = _mended(data, scan)
+    # OpenCV needs twice the memory and knows no inks, imagecodecs says nothing of damage: the former goes through all bytes
+    # for a picture of an eighth, to hear libjpeg's warnings, in a third of the time that decoding takes
     try:
-        with quiet_stderr() as said:
-            pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        with quiet() as said:
+            found = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise _display.damaged(error.err or "its pixels can't be decoded") from None
-    complaints = [line for line in "".join(said).splitlines() if line.startswith(("Corrupt JPEG", "Premature end"))]
-    # bytes too many are what sloppy writers leave; all else has cost pixels
-    if pixels is None or any("extraneous bytes" not in line for line in complaints):
-        raise _display.damaged(complaints[0] if complaints else "its pixels can't be decoded")
-    if pixels.shape != (scan.height, scan.width, 3):
+    notes = _complaints("".join(said).splitlines())
+    if found is None:
+        raise _display.damaged("its pixels can't be decoded")
+    pixels = _display.decoded("jpeg8", coded, outcolorspace=space)
+    if pixels.shape != (scan.height, scan.width, len(space)) or pixels.dtype != np.uint8:
         raise _display.damaged("its size is not what its header says")
-    notes = (f"may be damaged: {complaints[0].partition(': ')[2]}",) if complaints else ()
-    return np.asarray(pixels), notes
+    return pixels, notes
 
 
-def _decode_cmyk(data: bytes, scan: _Scan) -> tuple[Pixels, tuple[str, ...]]:
-    import io
+def _mended(data: bytes, scan: _Scan) -> bytes:
+    """The bytes of the picture, without what libjpeg warns of though it costs nothing: of all warnings it utters the first."""
+    coded = data if scan.end == len(data) else data[: scan.end]
+    if not scan.mends:
+        return coded
+    mended = bytearray(coded)
+    for place, wanted in scan.mends:
+        mended[place : place + len(wanted)] = wanted
+    return bytes(mended)
 
-    import PIL.Image
+
+def _complaints(said: list[str]) -> tuple[str, ...]:
+    """Notes from what libjpeg said. Raises UnreadableInput for what has cost pixels."""
+    lines = [line for line in said if line.startswith(_WARNINGS)]
+    for line in lines:
+        # bytes too many are what sloppy writers leave; before a restart marker they show that blocks went wrong
+        if "extraneous bytes" not in line or _BEFORE_RESTART.search(line):
+            raise _display.damaged(line)
+    return (f"may be damaged: {lines[0].partition(': ')[2]}",) if lines else ()
+
+
+def _decode_cmyk(data: bytes, scan: _Scan) -> tuple[Meaning, tuple[str, ...]]:
+    import numpy as np
 
     if not scan.icc:
-        raise UnsupportedInput("is CMYK without an ICC profile", remedy="convert it to sRGB first")
-    try:
-        profile = _icc.parse(scan.icc)
-    except ValueError:
-        raise UnsupportedInput("is CMYK with a damaged ICC profile", remedy="convert it to sRGB first") from None
-    # the size has been checked; Pillow's own limit would raise at 179 megapixels
-    PIL.Image.MAX_IMAGE_PIXELS = None
-    try:
-        picture = PIL.Image.open(io.BytesIO(data[: scan.end]), formats=["JPEG"])
-        picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _display.damaged(str(error) or "its pixels can't be decoded") from None
-    converted = _icc.to_srgb(picture, scan.icc, "CMYK") if profile.space == "CMYK" else None
-    if converted is None:
-        raise UnsupportedInput(
-            f"is CMYK with the ICC profile {profile.name!r}, which does not fit", remedy="convert it to sRGB first"
-        )
-    return converted, (f"converted from CMYK by its ICC profile {profile.name!r} to sRGB",)
+        how = "without an" if scan.icc is None else "with a damaged"
+        raise UnsupportedInput(f"is CMYK {how} ICC profile", remedy="convert it to sRGB first")
+    inks, notes = _decode(data, scan, "CMYK")
+    # Adobe writes inks as light, 255 for none, and everybody else does as Adobe, with its marker or without
+    converted = _icc.from_cmyk(np.invert(inks, out=inks), scan.icc)
+    return converted, notes + converted.notes
 
 
 def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""PNG: display-encoded, 8 or 16 bit. Chunks are read and written here, pixels coded by OpenCV.
+"""PNG: display-encoded, 8 or 16 bit. Chunks are read and written here, pixels decoded by imagecodecs (libpng), coded by OpenCV.
 
 Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)"; its section 4.3 orders the colour chunks:
 cICP, iCCP, sRGB, gAMA and cHRM.
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.errors import MismatchError, UnsupportedInput
-from hdrcli.formats import _display, _exif, _icc
-from hdrcli.formats._native import quiet_stderr
+from hdrcli.formats import _display, _icc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,19 +21,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries, Transfer
+    from hdrcli.color import AnyPrimaries, Chromaticities, Transfer
     from hdrcli.formats import WriteOptions
     from hdrcli.image import Image, Pixels
 
 EXTENSIONS = (".png",)
-HDR = False
+HOLDS = ("ldr",)
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _PALETTE = (0, 4), 3
-_MAX_PROFILE = 1 << 24
-_KEPT = (b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"tRNS", b"acTL")
-_SRGB_GAMMA = 45455
-_SRGB_CHRM = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+_GREY = (0, 4)
+_XMP = b"XML:com.adobe.xmp\0"
+_MAX_UNPACKED = 1 << 24  # of profiles and texts
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # of colour types with more than one
+_DEFLATE = 1032  # a match of 258 bytes in two bits: RFC 1951, 3.2.5
+_KEPT = (b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"acTL")
 # H.273 code points of what cICP can say and an ICC matrix profile can't
 _CICP_PRIMARIES = {"BT709": 1, "BT2020": 9, "DISPLAY_P3": 12}
 _CICP_TRANSFER = {"PQ": 16, "HLG": 18}
@@ -52,56 +52,82 @@ class _Scan:
     bits: int
     color_type: int
     chunks: dict[bytes, bytes] = field(default_factory=dict)
+    xmp: bytes | None = None
+    coded: int = 0  # bytes of pixels
 
 
 def read(path: str | Path) -> Image:
     """A PNG as a display-encoded Image, uint8 or uint16, EXIF orientation applied.
 
-    Grey becomes three equal channels; palettes are looked up; alpha and colour keys go to ``metadata.alpha`` unless
-    all is opaque. Raises
-    UnreadableInput for a damaged file (checksums are verified), UnsupportedInput for colour spaces that can't be expressed.
+    Grey becomes three equal channels; palettes are looked up; alpha and colour keys go to ``metadata.alpha`` unless all is
+    opaque. Colour is as cICP, iCCP, sRGB, or gAMA and cHRM say, in this order. Raises UnreadableInput for a damaged file
+    (checksums are verified), UnsupportedInput for colour spaces that can't be expressed.
     """
     return _display.read_whole(path, _read)
 
 
 def _read(data: bytes) -> Image:
-    from hdrcli.color import Transfer
-    from hdrcli.image import Image, Metadata
-
     scan = _scan(data)
     _display.check_size(scan.width, scan.height)
-    pixels, alpha = _decode(data, scan)
-    icc = _profile(scan.chunks.get(b"iCCP"))
-    pixels, transfer, primaries, notes = _meaning(scan, icc, pixels)
-    if alpha is not None and alpha.min() == 1:
-        alpha = None
-    if alpha is not None:
-        notes += ("has transparency; it goes along as alpha",)
+    # the least that rows can come to: without filter bytes, packed, and deflated to the utmost
+    row_bytes = scan.width * scan.height * scan.bits * _CHANNELS.get(scan.color_type, 1) / 8
+    _display.check_room(scan.width, scan.height, row_bytes / _DEFLATE, scan.coded)
+    pixels, alpha = _decode(_first_picture(data) if b"acTL" in scan.chunks else data, scan)
+    meaning, notes = _meaning(scan)
     if b"acTL" in scan.chunks:
         notes += ("is an animation; its first picture is read",)
-    exif = scan.chunks.get(b"eXIf")
-    if exif is not None:
-        exif = _exif.without_prefix(exif)
-        turn = _exif.orientation(exif)
-        pixels, exif = _exif.turned(pixels, turn), _exif.upright(exif)
-        alpha = None if alpha is None else _exif.turned(alpha, turn)
-    # SMPTE ST 2084: code 1 is 10000 cd/m2
-    white = 10000.0 if transfer is Transfer.PQ else None
-    return Image(pixels, transfer, primaries, white, Metadata(exif=exif, icc=icc or None, alpha=alpha, notes=notes))
+    return _display.assembled(
+        _display.Decoded(
+            pixels,
+            grey=scan.color_type in _GREY,
+            alpha=alpha,
+            exif=scan.chunks.get(b"eXIf"),
+            xmp=scan.xmp,
+            icc=_profile(scan.chunks.get(b"iCCP")),
+            meaning=meaning,
+            notes=notes,
+        )
+    )
 
 
 def _scan(data: bytes) -> _Scan:
     chunks: dict[bytes, bytes] = {}
     header: tuple[int, ...] | None = None
+    xmp: bytes | None = None
+    coded = 0
     for kind, body in _chunks(data):
         if kind == b"IHDR" and header is None and len(body) == 13:
             header = struct.unpack(">IIBB", body[:10])
         elif kind in _KEPT and kind not in chunks:
             chunks[kind] = bytes(body)
+        elif kind == b"IDAT":
+            coded += len(body)
+        elif kind == b"iTXt" and xmp is None and body[: len(_XMP)] == _XMP:
+            xmp = _text(bytes(body[len(_XMP) :]))
     if header is None:
         raise _display.damaged("its header is missing")
+    if coded == 0:
+        raise _display.damaged("it holds no picture")
     width, height, bits, color_type = header
-    return _Scan(width, height, bits, color_type, chunks)
+    return _Scan(width, height, bits, color_type, chunks, xmp, coded)
+
+
+def _text(body: bytes) -> bytes | None:
+    """The text of an iTXt chunk from behind its keyword; None if it can't be unpacked. PNG, 11.3.3.4."""
+    places = body[2:].split(b"\0", 2)  # behind two flags: language, translated keyword, text
+    if len(places) != 3:
+        return None
+    return (_unpacked(places[2]) if body[1] == 0 else None) if body[0] else places[2]
+
+
+def _unpacked(packed: bytes) -> bytes | None:
+    """A whole zlib stream of a size that makes sense, or None."""
+    unpack = zlib.decompressobj()
+    try:
+        unpacked = unpack.decompress(packed, _MAX_UNPACKED)
+    except zlib.error:
+        return None
+    return unpacked if unpack.eof else None
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -121,41 +147,28 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     raise _display.damaged("the file ends early")
 
 
+def _first_picture(data: bytes) -> bytes:
+    """The file without its animation: what a reader of still pictures shall show. PNG, 4.9."""
+    still = [_chunk(kind, bytes(body)) for kind, body in _chunks(data) if kind not in (b"acTL", b"fcTL", b"fdAT")]
+    return _SIGNATURE + b"".join(still)
+
+
 def _decode(data: bytes, scan: _Scan) -> tuple[Pixels, NDArray[np.float32] | None]:
-    """``(H, W, 3)`` RGB as stored, and alpha if there is any."""
+    """``(H, W, 3)`` RGB as stored, and alpha if there is any that is not opaque."""
     import cv2
     import numpy as np
 
-    has_alpha = scan.color_type in (4, 6) or b"tRNS" in scan.chunks
-    rgb = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        with quiet_stderr() as said:
-            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED if has_alpha else rgb)
-    except cv2.error as error:
-        raise _display.damaged(error.err or "its pixels can't be decoded") from None
-    if stored is None or stored.shape[:2] != (scan.height, scan.width):
-        raise _display.damaged(_reason(said))
-    pixels: Pixels = np.asarray(stored)
-    if not has_alpha:
-        return pixels, None
-    largest = np.iinfo(pixels.dtype).max
-    if pixels.ndim == 2:  # grey with a colour key, which OpenCV leaves out
-        alpha = (pixels != _grey_key(scan)).astype(np.float32)
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)), alpha
-    if pixels.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), None
-    alpha = np.multiply(pixels[..., 3], np.float32(1 / largest), dtype=np.float32)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)), alpha
-
-
-def _reason(said: list[str]) -> str:
-    lines = "".join(said).strip().splitlines()
-    return lines[0].removeprefix("libpng error: ")[:120] if lines else "its pixels can't be decoded"
-
-
-def _grey_key(scan: _Scan) -> int:
-    key = int.from_bytes(scan.chunks[b"tRNS"][:2], "big") & ((1 << scan.bits) - 1)
-    return key * (255 // ((1 << scan.bits) - 1)) if scan.bits < 8 else key
+    stored = _display.decoded("png", data)
+    if stored.shape[:2] != (scan.height, scan.width):
+        raise _display.damaged("its size is not what its header says")
+    channels = 1 if stored.ndim == 2 else stored.shape[2]
+    if channels == 3:
+        return stored, None
+    if channels == 4:
+        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB)), _display.straight_alpha(stored[..., 3])
+    grey = stored if channels == 1 else np.ascontiguousarray(stored[..., 0])
+    alpha = None if channels == 1 else _display.straight_alpha(stored[..., 1])
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)), alpha
 
 
 def _profile(chunk: bytes | None) -> bytes | None:
@@ -163,15 +176,11 @@ def _profile(chunk: bytes | None) -> bytes | None:
     if chunk is None:
         return None
     name_end = chunk.find(b"\0")
-    unpack = zlib.decompressobj()
-    try:
-        profile = unpack.decompress(chunk[name_end + 2 :], _MAX_PROFILE)
-    except zlib.error:
-        return b""
-    return profile if name_end > 0 and unpack.eof else b""
+    return (_unpacked(chunk[name_end + 2 :]) or b"") if name_end > 0 else b""
 
 
-def _meaning(scan: _Scan, icc: bytes | None, pixels: Pixels) -> tuple[Pixels, Transfer, Primaries, tuple[str, ...]]:
+def _meaning(scan: _Scan) -> tuple[tuple[Transfer, AnyPrimaries] | None, tuple[str, ...]]:
+    """What the chunks say in numbers, None where a profile says it or nothing does, and notes."""
     from hdrcli.color import Primaries, Transfer
 
     chunks = scan.chunks
@@ -181,24 +190,25 @@ def _meaning(scan: _Scan, icc: bytes | None, pixels: Pixels) -> tuple[Pixels, Tr
         if transfer is None or primaries is None or numbers[2:] != (0, 1):
             fault = f"is in a colour space that hdrcli does not know: cICP {' '.join(map(str, numbers))}"
             raise UnsupportedInput(fault, remedy="convert it to sRGB, Display P3 or BT.2100 PQ or HLG first")
-        return pixels, transfer, primaries, ()
-    if icc is not None:
-        return _icc.interpret(icc, pixels, grey=scan.color_type in _GREY)
+        return (transfer, primaries), ()
+    if b"iCCP" in chunks:
+        return None, ()
     if b"sRGB" in chunks:
-        return pixels, Transfer.SRGB, Primaries.BT709, ()
-    return pixels, Transfer.SRGB, Primaries.BT709, _gamma_notes(chunks)
+        return (Transfer.SRGB, Primaries.BT709), ()
+    gamma, numbers_given = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
+    if not gamma and not numbers_given:
+        return None, ()
+    exponent = 1e5 / int.from_bytes(gamma, "big") if len(gamma) == 4 and any(gamma) else None
+    return _display.calibrated(exponent, None if scan.color_type in _GREY else _chromaticities(numbers_given))
 
 
-def _gamma_notes(chunks: dict[bytes, bytes]) -> tuple[str, ...]:
-    notes = []
-    gamma, chromaticities = chunks.get(b"gAMA", b""), chunks.get(b"cHRM", b"")
-    if len(gamma) == 4 and abs((value := int.from_bytes(gamma, "big")) - _SRGB_GAMMA) > 500:
-        notes.append(f"its gAMA chunk ({value / 100000:g}) is not sRGB's; ignored, taken as sRGB")
-    if len(chromaticities) == 32:
-        values = struct.unpack(">8I", chromaticities)
-        if any(abs(v - w) > 100 for v, w in zip(values, _SRGB_CHRM, strict=True)):
-            notes.append("its cHRM chunk is not sRGB's; ignored, taken as sRGB")
-    return tuple(notes)
+def _chromaticities(chunk: bytes) -> Chromaticities | None:
+    from hdrcli.color import Chromaticities
+
+    if len(chunk) != 32:
+        return None
+    white_x, white_y, *rgb = (v / 100000 for v in struct.unpack(">8I", chunk))
+    return Chromaticities((rgb[0], rgb[1]), (rgb[2], rgb[3]), (rgb[4], rgb[5]), (white_x, white_y))
 
 
 def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
@@ -242,11 +252,12 @@ def _colour_chunk(image: Image) -> bytes:
 
     if (image.transfer, image.primaries) == (Transfer.SRGB, Primaries.BT709):
         return _chunk(b"sRGB", b"\0")
+    name = image.primaries.name if isinstance(image.primaries, Primaries) else ""
     if image.transfer.name not in _CICP_TRANSFER:
         return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(_display.profile_to_embed(image) or b""))
-    if image.primaries.name not in _CICP_PRIMARIES:
+    if name not in _CICP_PRIMARIES:
         raise MismatchError(f"PNG has no name for {image.transfer.name} with {image.primaries.label}", remedy="use Rec.2020")
-    code = (_CICP_PRIMARIES[image.primaries.name], _CICP_TRANSFER[image.transfer.name], 0, 1)
+    code = (_CICP_PRIMARIES[name], _CICP_TRANSFER[image.transfer.name], 0, 1)
     return _chunk(b"cICP", bytes(code))
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput, UnsupportedInput
-from hdrcli.formats._native import quiet_stderr
 from hdrcli.formats._values import MAX_PIXELS, Odd, bounded
 
 if TYPE_CHECKING:
@@ -22,15 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hdrcli.color import Primaries
+    from hdrcli.color import AnyPrimaries
     from hdrcli.formats import WriteOptions
+    from hdrcli.formats._exif import Shot
     from hdrcli.image import Image
 
     Bytes = NDArray[np.uint8]
     Floats = NDArray[np.float32]
 
 EXTENSIONS = (".hdr", ".pic", ".rgbe")
-HDR = True
+HOLDS = ("hdr",)
 
 LARGEST = 255 / 256 * 2.0**127
 _DARKEST = 1e-32  # Radiance writes black below
@@ -51,7 +51,7 @@ class _Header:
     xyz: bool
     texts: Mapping[str, str]
     multiplier: tuple[float, float, float]  # what the stored values have been multiplied by
-    primaries: Primaries
+    primaries: AnyPrimaries
     white_luminance: float | None
     scanlines: int
     length: int  # pixels in a scanline
@@ -67,7 +67,10 @@ def read(path: str | Path) -> Image:
     EXPOSURE and COLORCORR are divided out, all eight orientations turned upright, XYZE converted to BT.709. Raises
     UnreadableInput for a damaged file, UnsupportedInput for another FORMAT or more than 400 megapixels.
     """
+    import numpy as np
+
     from hdrcli.color import Transfer
+    from hdrcli.formats import _exif
     from hdrcli.image import Image, Metadata
 
     data = _bytes(path)
@@ -78,11 +81,12 @@ def read(path: str | Path) -> Image:
         error.where = str(path)
         raise
     notes = list(header.notes)
-    if header.multiplier != (1, 1, 1):
-        pixels /= _float32(header.multiplier)
-    if header.xyz:
-        pixels = pixels @ _xyz_to_bt709().T
-        notes.append("holds XYZ; converted to Rec.709")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large then is counted below
+        if header.multiplier != (1, 1, 1):
+            pixels /= _float32(header.multiplier)
+        if header.xyz:
+            pixels = pixels @ _xyz_to_bt709().T
+            notes.append("holds XYZ; converted to Rec.709")
     if header.flips[0]:
         pixels = pixels[::-1]
     if header.flips[1]:
@@ -91,7 +95,8 @@ def read(path: str | Path) -> Image:
         pixels = pixels.transpose(1, 0, 2)
     pixels, odd = bounded(_contiguous(pixels), _FLOAT_MAX, -_FLOAT_MAX)
     notes += odd.remarks("read", largest=_FLOAT_MAX)
-    metadata = Metadata(header=header.texts, notes=tuple(notes))
+    shot, texts = _shot(header.texts)
+    metadata = Metadata(exif=_exif.from_shot(shot) or None, header=texts, notes=tuple(notes))
     return Image(pixels, Transfer.LINEAR, header.primaries, header.white_luminance, metadata)
 
 
@@ -200,18 +205,87 @@ def _numbers(text: str, count: int) -> tuple[float, ...] | None:
     return numbers if len(numbers) == count and all(abs(n) < 1e30 for n in numbers) else None
 
 
-def _primaries(texts: list[str] | None) -> tuple[Primaries, tuple[str, ...]]:
-    from hdrcli.color import Chromaticities, Primaries, find_primaries
+def _primaries(texts: list[str] | None) -> tuple[AnyPrimaries, tuple[str, ...]]:
+    from hdrcli.color import Chromaticities, Primaries, named_primaries
 
     if not texts:
         return Primaries.BT709, ()
     numbers = _numbers(texts[-1], 8)
     if numbers is not None:
         rx, ry, gx, gy, bx, by, wx, wy = numbers
-        found = find_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
+        found = named_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
         if found is not None:
             return found, ()
-    return Primaries.BT709, (f"unknown PRIMARIES ({texts[-1][:80]}); taken as Rec.709",)
+    return Primaries.BT709, (f"PRIMARIES that make no sense ({texts[-1][:80]}); taken as Rec.709",)
+
+
+# How the photo was taken. CAPDATE (local time), GMT, OWNER and CAMERA are Radiance's own (common/header.c, ra_tiff, hdrgen);
+# the others are in the same manner, and none begins like EXPOSURE, so that readers that look for beginnings pass them by.
+_SHOT_TEXTS = {"CAMERA": "model", "LENS": "lens_model", "OWNER": "copyright"}
+_SHOT_NUMBERS = {"SHUTTER": "exposure_time", "APERTURE": "aperture", "ISO": "iso", "FOCALLENGTH": "focal_length"}
+_SHOT_PLACE = {"LATITUDE": ("latitude", 90.0), "LONGITUDE": ("longitude", 180.0), "ALTITUDE": ("altitude", 1e6)}
+_DATE = "%Y:%m:%d %H:%M:%S"
+
+
+def _shot_lines(shot: Shot) -> dict[str, str]:
+    from datetime import datetime, timedelta
+
+    make, model = shot.make or "", shot.model or ""
+    # many makers begin the model with their name
+    camera = model if model.lower().startswith(make.lower()) else f"{make} {model}"
+    texts = {
+        "CAMERA": camera.strip(),
+        "LENS": shot.lens_model,
+        "OWNER": shot.copyright or shot.artist,
+        "CAPDATE": shot.captured,
+    }
+    if shot.captured is not None and shot.utc_offset is not None:
+        greenwich = datetime.strptime(shot.captured, _DATE) - timedelta(seconds=shot.utc_offset)
+        texts["GMT"] = greenwich.strftime(_DATE)
+    fields = _SHOT_NUMBERS | {name: field for name, (field, _) in _SHOT_PLACE.items()}
+    numbers = {name: getattr(shot, field) for name, field in fields.items()}
+    return {
+        **{name: text for name, text in texts.items() if text},
+        **{name: f"{number:.9g}" for name, number in numbers.items() if number is not None},
+    }
+
+
+def _shot(texts: Mapping[str, str]) -> tuple[Shot, dict[str, str]]:
+    """What header lines say of the shot, and all other lines."""
+    from hdrcli.formats._exif import Shot
+
+    found: dict[str, str | float] = {field: texts[name] for name, field in _SHOT_TEXTS.items() if texts.get(name)}
+    used = {name for name in _SHOT_TEXTS if texts.get(name)}
+    ranges = {name: (field, 0.0, 1e9) for name, field in _SHOT_NUMBERS.items()}
+    ranges |= {name: (field, -largest, largest) for name, (field, largest) in _SHOT_PLACE.items()}
+    for name, (field, smallest, largest) in ranges.items():
+        numbers = _numbers(texts.get(name, ""), 1)
+        if numbers is not None and smallest <= numbers[0] <= largest and (numbers[0] > 0 or name in _SHOT_PLACE):
+            found[field] = numbers[0]
+            used.add(name)
+    captured = _date(texts.get("CAPDATE"))
+    if captured is not None:
+        found["captured"] = texts["CAPDATE"]
+        used.add("CAPDATE")
+        greenwich = _date(texts.get("GMT"))
+        ahead = None if greenwich is None else captured - greenwich
+        if ahead is not None and abs(ahead) <= _DAY and ahead % 60 == 0:
+            found["utc_offset"] = ahead
+            used.add("GMT")
+    return Shot(**found), {name: text for name, text in texts.items() if name not in used}  # type: ignore[arg-type]
+
+
+_DAY = 24 * 3600
+
+
+def _date(text: str | None) -> int | None:
+    """A date in seconds since any."""
+    from datetime import datetime
+
+    try:
+        return int((datetime.strptime(text or "", _DATE) - datetime(1970, 1, 1)).total_seconds())
+    except ValueError:
+        return None
 
 
 def _check_size(scanlines: int, length: int, available: int) -> None:
@@ -238,10 +312,10 @@ def _decode_pixels(data: bytes, header: _Header) -> Floats:
     if _is_run_length(coded, header.length):
         if len(coded) < header.scanlines * (4 + 8 * -(-header.length // 127)):  # the shortest that runs of 127 allow
             raise _truncated()
-        pixels = _decode_with_opencv(coded, header)
+        pixels = _decode_with_library(coded, header)
         if pixels is not None:
             return pixels
-    # flat or old runs, which OpenCV reads without a word as something else; or damaged, which this names
+    # flat or old runs, which the library reads without a word as something else; or damaged, which this names
     return _to_float(_decode_scanlines(coded, header.scanlines, header.length))
 
 
@@ -249,19 +323,17 @@ def _is_run_length(coded: memoryview, length: int) -> bool:
     return 8 <= length <= 0x7FFF and bytes(coded[:4]) == bytes((2, 2, length >> 8, length & 255))
 
 
-def _decode_with_opencv(coded: memoryview, header: _Header) -> Floats | None:
-    import cv2
+def _decode_with_library(coded: memoryview, header: _Header) -> Floats | None:
+    """None for what the library does not understand, or has bytes behind it. Not OpenCV: that one copies the file first."""
+    import imagecodecs
     import numpy as np
 
-    plain = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (header.scanlines, header.length)
+    pixels = np.empty((header.scanlines, header.length, 3), np.float32)
     try:
-        with quiet_stderr():
-            pixels = cv2.imdecode(np.frombuffer(plain + coded, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+        imagecodecs.rgbe_decode(coded, header=False, rle=True, out=pixels)  # type: ignore[arg-type]  # takes any buffer
+    except (imagecodecs.RgbeError, ValueError):
         return None
-    if pixels is None or pixels.shape != (header.scanlines, header.length, 3):
-        return None
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), np.float32)
+    return pixels
 
 
 def _to_float(rgbe: Bytes) -> Floats:
@@ -339,10 +411,10 @@ def _decode_old(stream: Bytes, position: int, row: Bytes) -> int:
 def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
     """A linear Image as a Radiance file; returns remarks.
 
-    The header gets ``options.header``, PRIMARIES, and WHITE_LUMINANCE where it is known. Mantissas are rounded to nearest.
-    Odd values: NaN, -inf and negative numbers become 0, +inf and what is beyond 1.695e38 become that, each with a remark;
-    the format has no room for alpha, layers, a depth or a compression: remarks too. Raises MismatchError for
-    display-encoded pixels.
+    The header gets what EXIF says of the shot, ``options.header``, PRIMARIES, and WHITE_LUMINANCE where it is known.
+    Mantissas are rounded to nearest. Odd values: NaN, -inf and negative numbers become 0, +inf and what is beyond 1.695e38
+    become that, each with a remark; the format has no room for alpha, layers, a depth or a compression: remarks too. Raises
+    MismatchError for display-encoded pixels.
     """
     from hdrcli.color import Transfer
     from hdrcli.image import as_unit_float
@@ -373,15 +445,18 @@ def _cant_hold(image: Image, options: WriteOptions) -> tuple[str, ...]:
 
 
 def _header_bytes(image: Image, options: WriteOptions) -> bytes:
-    c = image.primaries.value
+    from hdrcli.color import chromaticities_of
+    from hdrcli.formats import _exif
+
     lines = ["#?RADIANCE"]
-    texts = {**{_name(k): v for k, v in image.metadata.header.items()}, **{_name(k): v for k, v in options.header.items()}}
+    texts = _shot_lines(_exif.shot(image.metadata.exif or b""))
+    texts |= {_name(k): v for k, v in (*image.metadata.header.items(), *options.header.items())}
     for name, text in texts.items():
         # an entry such as "exposure" must not be taken for Radiance's own EXPOSURE
         lines.append(f"{'# ' if name in _MEANINGFUL else ''}{name}={' '.join(text.split())}")
     if image.white_luminance is not None:
         lines.append(f"WHITE_LUMINANCE={image.white_luminance:g}")
-    lines.append("PRIMARIES=" + " ".join(f"{v:g}" for xy in (c.red, c.green, c.blue, c.white) for v in xy))
+    lines.append("PRIMARIES=" + " ".join(f"{v:.8g}" for v in chromaticities_of(image.primaries).numbers))
     lines.append("FORMAT=32-bit_rle_rgbe")  # last: some readers want the empty line right after it
     return "\n".join([*lines, "", f"-Y {image.height} +X {image.width}", ""]).encode("utf-8", "replace")
 
@@ -409,11 +484,13 @@ def _quantized(values: Floats) -> Floats:
 
 
 def _run_length(values: Floats) -> bytes:
-    """Scanlines in Radiance's run-length coding. OpenCV truncates mantissas, which leaves values from _quantized alone."""
-    import cv2
+    """Scanlines in Radiance's run-length coding. It truncates mantissas, which leaves values from _quantized alone.
 
-    done, coded = cv2.imencode(".hdr", cv2.cvtColor(values, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise OSError("OpenCV could not encode the picture")
-    data = coded.tobytes()
-    return data[data.index(b"\n", data.index(b"\n\n") + 2) + 1 :]
+    Not OpenCV's: that one writes a file of its own somewhere and reads it back.
+    """
+    from imagecodecs import rgbe_encode
+
+    height, width = values.shape[:2]
+    # all in literals of 127, a count before each; the library itself reckons with less
+    longest = 4 * (width + width // 127 + 8) + 4
+    return bytes(rgbe_encode(values, header=False, rle=True, out=height * longest + 64))

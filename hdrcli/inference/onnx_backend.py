@@ -14,6 +14,7 @@ import numpy as np
 from hdrcli.errors import MissingRequirement, ModelError
 from hdrcli.inference.bundles import Bundle, verified_bytes
 from hdrcli.inference.generator import Floats, GeneratorSpec, checked, device_kind
+from hdrcli.parallel import threads
 
 
 def runtime() -> Any:
@@ -93,6 +94,7 @@ def _session(ort: Any, spec: GeneratorSpec, content: bytes, card: int | None = N
             with redirect_stdout(io.StringIO()):  # prints what it does not find, on the stdout that may carry our picture
                 ort.preload_dlls()
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads()
     options.log_severity_level = 4  # faults come as exceptions; the log would only add noise on stderr
     try:
         # no fallback: its Python part prints on stdout, at creation and at run, and tells nobody that it left the card

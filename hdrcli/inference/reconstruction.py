@@ -11,21 +11,23 @@ How the reconstruction of a lost pixel comes from the coarse grid, all in log2:
    added to the channels that clipped: texture and edges of the sky or the wall come from the survivors at full resolution.
 
 Everything is computed row by row from global coarse grids, so strips equal the whole.
+
+The left and right border of an equirectangular panorama are neighbours: the generator sees the photo continued at both sides,
+and every filter on the coarse grids reaches across.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.color import STOPS_FLOOR, Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
+from hdrcli.color import STOPS_FLOOR, AnyPrimaries, Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
 from hdrcli.errors import MismatchError
 from hdrcli.image import FLOAT_MAX, HALF_MAX, brightest_channel, look_up
 from hdrcli.inference.generator import Floats, Generator, from_t
@@ -37,12 +39,15 @@ from hdrcli.inference.working import (
     working_codes,
     working_shape,
 )
+from hdrcli.parallel import threads
 
 STRIP_ROWS = 128
 DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
 _TRACE = 1e-5
 _CALM_LEVEL, _CALM_COLOUR = 4, 8  # radii in cells
 _CALM_CONTRAST = 0.5  # of codes, within the smaller radius; from half of it on the answer is less and less calmed
+_CALM_REACH = 2 * _CALM_COLOUR + 5  # cells: as far as something reaches in _calm, and after it in _smooth
+_CONTINUED = 8  # panoramas are continued by this part of their width at each side
 
 T = TypeVar("T")
 
@@ -66,54 +71,107 @@ class Reconstruction:
 class Coarse:
     """A generator's answer to one photo, ``(h, w, 3)`` each: ``stops`` (log2 radiance), ``codes`` (sRGB), ``share`` (lost).
 
-    ``peak_stops``: log2 of the brightest it can say.
+    ``peak_stops``: log2 of the brightest it can say. ``around``: the first column is the neighbour of the last (a panorama).
     """
 
     stops: Floats
     codes: Floats
     share: Floats
     peak_stops: float
+    around: bool = False
+
+    def continued(self, cells: int) -> Coarse:
+        """With this many more columns at each side, taken from the other side; a photo that is no panorama stays as it is."""
+        if not self.around:
+            return self
+        stops, codes, share = (_continued(grid, cells) for grid in (self.stops, self.codes, self.share))
+        return replace(self, stops=stops, codes=codes, share=share)
 
 
-def ask(generator: Generator, codes: NDArray[Any], transfer: Transfer, primaries: Primaries = Primaries.BT709) -> Coarse:
+def _continued(grid: Floats, cells: int) -> Floats:
+    return np.pad(grid, ((0, 0), (cells, cells), (0, 0)), mode="wrap")
+
+
+def ask(
+    generator: Generator,
+    codes: NDArray[Any],
+    transfer: Transfer,
+    primaries: AnyPrimaries = Primaries.BT709,
+    *,
+    stored: NDArray[Any] | None = None,
+    equirect: bool = False,
+) -> Coarse:
     """Show the whole photo, ``(H, W, 3)`` uint8|uint16, to the generator at its working resolution.
 
-    Generators speak Rec.709: a photo of other primaries is converted for it, and its answer converted back.
+    Generators speak Rec.709: a photo of other primaries is converted for it, and its answer converted back. ``stored``: the
+    codes as they stand in the file, where ``codes`` were converted from them (same shape; uint8 or uint16): they say what
+    clipped. ``equirect``: the photo is an equirectangular panorama, shown with its borders continued.
     """
     spec = generator.spec
     shape = working_shape(codes.shape[0], codes.shape[1], spec.working_size, spec.multiple)
-    share = lost_share(codes, shape)
+    share = lost_share(codes if stored is None else stored, shape)
     ldr = working_codes(codes, transfer, shape)
     grids = {"ldr": _in_primaries(ldr, primaries, Primaries.BT709), "clip": clip_map(share)}
+    margin = math.ceil(shape[1] / (_CONTINUED * spec.multiple)) * spec.multiple if equirect else 0
+    if margin:
+        grids = {name: _continued(grid, margin) for name, grid in grids.items()}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
     y = np.maximum(from_t(t[0].transpose(1, 2, 0), spec.peak) @ _matrix(Primaries.BT709, primaries), 0)
-    stops = np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR))
+    stops = _closed(np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR)), margin)
     if (ldr == ldr[..., :1]).all():  # a grey photo stays grey
         stops = np.repeat(stops.mean(axis=2, keepdims=True), 3, axis=2)
-    return Coarse(stops, ldr, share, math.log2(spec.peak))
+    return Coarse(stops, ldr, share, math.log2(spec.peak), equirect)
 
 
-def _matrix(source: Primaries, target: Primaries) -> Floats:
+def _closed(continued: Floats, margin: int) -> Floats:
+    """An answer to a photo that was continued by ``margin`` columns, without them: ``(h, w + 2 margin, c)`` -> ``(h, w, c)``.
+
+    Near the seam it was given twice, in two surroundings. From half a margin away on each side the one fades into the other, so
+    that the two sides meet; the outer half of the margin, where the surroundings end, has no say.
+    """
+    if margin == 0:
+        return continued
+    end = continued.shape[1] - margin
+    out = continued[:, margin:end].copy()
+    reach = margin // 2
+    fade = (0.5 - (np.arange(reach, dtype=np.float32) + 0.5) / (2 * max(reach, 1)))[:, None]  # 1/2 at the seam, 0 at its end
+    out[:, :reach] += fade * (continued[:, end : end + reach] - out[:, :reach])
+    out[:, out.shape[1] - reach :] += fade[::-1] * (continued[:, margin - reach : margin] - out[:, out.shape[1] - reach :])
+    return out
+
+
+def _matrix(source: AnyPrimaries, target: AnyPrimaries) -> Floats:
     return conversion_matrix(source, target).T.astype(np.float32)
 
 
-def _in_primaries(srgb_codes: Floats, source: Primaries, target: Primaries) -> Floats:
+def _in_primaries(srgb_codes: Floats, source: AnyPrimaries, target: AnyPrimaries) -> Floats:
     """sRGB-encoded codes of other primaries, cut to [0, 1]."""
-    if source is target:
+    if source == target:
         return srgb_codes
     light = decode(srgb_codes, Transfer.SRGB) @ _matrix(source, target)
     return np.clip(encode(light, Transfer.SRGB), 0, 1)
 
 
 def reconstruct(
-    codes: NDArray[Any], transfer: Transfer, coarse: Coarse, settings: Reconstruction, dtype: np.dtype[Any] | type = np.float32
+    codes: NDArray[Any],
+    transfer: Transfer,
+    coarse: Coarse,
+    settings: Reconstruction,
+    dtype: np.dtype[Any] | type = np.float32,
+    *,
+    stored: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The photo with its light back: ``(H, W, 3)`` uint8|uint16 -> ``(H, W, 3)`` float16|float32, scene-linear, 1 = LDR white.
 
+    ``stored`` as in :func:`ask`: which pixels are lost, and how much, it says; their light comes from ``codes``.
     Raises MismatchError for codes of another type. float16 is rounded from float32 and stays finite (at most 65504).
     """
-    if codes.dtype not in (np.uint8, np.uint16):
-        raise MismatchError(f"a photo has uint8 or uint16 codes, not {codes.dtype}")
+    stored = codes if stored is None else stored
+    for values in (codes, stored):
+        if values.dtype not in (np.uint8, np.uint16):
+            raise MismatchError(f"a photo has uint8 or uint16 codes, not {values.dtype}")
+    if stored.shape != codes.shape:
+        raise MismatchError(f"stored codes have shape {stored.shape}, the photo {codes.shape}")
     dtype = np.dtype(dtype)
     limit = np.float32(HALF_MAX if dtype == np.float16 else FLOAT_MAX)
     linear = decoding_table(transfer, int(np.iinfo(codes.dtype).max) + 1)
@@ -131,27 +189,28 @@ def reconstruct(
             out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
 
         _run(respond, _strips(codes.shape[0]))
-    lost = _Lost.find(codes)
+    lost = _Lost.find(stored)
     if lost is None or settings.strength == 0:
         return out
     log_linear = np.log2(linear + np.float32(STOPS_FLOOR))
     grids = _highlight_grids(codes, log_linear, coarse, lost)
-    blend = blend_table(len(linear))
-    # brighter survivors are less noisy; what is itself about to clip has no say
-    say = (1 - blend) * linear
-    said_by = say * log_linear
+    blend = blend_table(int(np.iinfo(stored.dtype).max) + 1)
 
     def mend(strip: tuple[int, int]) -> None:
         first, last = strip
-        index = lost.pixels(codes, first, last)
-        said_seen = _at(grids, codes.shape, first, last, index).T
+        index = lost.pixels(first, last)
+        said_seen = grids.at(codes.shape, first, last, index).T
         v = codes[first:last].reshape(-1, 3)[index].T
-        stops = said_seen[:3] + _lent_stops(say[v], said_by[v], said_seen[3:])
+        weight = blend[v if stored is codes else stored[first:last].reshape(-1, 3)[index].T]
+        light = linear[v]
+        # brighter survivors are less noisy; what is itself about to clip has no say
+        say = (1 - weight) * light
+        stops = said_seen[:3] + _lent_stops(say, say * log_linear[v], said_seen[3:])
         target = out[first:last].reshape(-1, 3)
-        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else linear[v]
-        light = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(STOPS_FLOOR), 0)
-        said = mixed(base, light, settings.strength)
-        result = base + blend[v] * np.maximum(said - base, 0)
+        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else light
+        reconstructed = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(STOPS_FLOOR), 0)
+        said = mixed(base, reconstructed, settings.strength)
+        result = base + weight * np.maximum(said - base, 0)
         target[index] = np.minimum(result * np.float32(settings.gain), limit).T
 
     _run(mend, lost.strips())
@@ -160,7 +219,7 @@ def reconstruct(
 
 def _threaded(work: Callable[[tuple[int, int]], T], strips: Iterable[tuple[int, int]]) -> Iterator[T]:
     """Results in the strips' order. Strips do not touch each other, so threads change nothing but the time."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         yield from pool.map(work, strips)
 
 
@@ -191,9 +250,9 @@ def _strips(rows: int) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class _Lost:
-    """Which strips of a photo hold lost pixels, and from which code on a channel counts as lost."""
+    """Which pixels of a photo are lost, by its stored ``codes``: from which one on, and in which strips there are any."""
 
-    rows: int
+    codes: NDArray[Any]
     threshold: int
     busy: tuple[bool, ...]
 
@@ -202,17 +261,68 @@ class _Lost:
         # the first code with a blend weight above 0
         threshold = math.floor(BLEND_LOW * float(np.iinfo(codes.dtype).max)) + 1
         busy = tuple(bool(codes[first:last].max() >= threshold) for first, last in _strips(codes.shape[0]))
-        return cls(codes.shape[0], threshold, busy) if any(busy) else None
+        return cls(codes, threshold, busy) if any(busy) else None
 
     def strips(self) -> Iterator[tuple[int, int]]:
-        return (strip for strip, busy in zip(_strips(self.rows), self.busy, strict=True) if busy)
+        return (strip for strip, busy in zip(_strips(self.codes.shape[0]), self.busy, strict=True) if busy)
 
-    def pixels(self, codes: NDArray[Any], first: int, last: int) -> NDArray[np.intp]:
+    def pixels(self, first: int, last: int) -> NDArray[np.intp]:
         """Positions, counted within the strip, of the pixels with a lost channel."""
-        return np.flatnonzero(brightest_channel(codes[first:last]) >= self.threshold)
+        return np.flatnonzero(brightest_channel(self.codes[first:last]) >= self.threshold)
 
 
-def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lost: _Lost) -> Floats:
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Coarse values over the whole photo, ``(h, w, c)``, to be interpolated linearly.
+
+    ``margin``: so many columns at each side lie beyond the photo's border.
+    """
+
+    values: Floats
+    margin: int = 0
+
+    def _rows(self, rows: int, first: int, last: int) -> Floats:
+        """Interpolated along the vertical only: ``(last - first, w, c)``."""
+        low, t = _between(self.values.shape[0], rows, first, last)
+        high = np.minimum(low + 1, self.values.shape[0] - 1)
+        way = t[:, None, None]
+        return np.asarray(self.values[low] * (1 - way) + self.values[high] * way)
+
+    def strip(self, shape: tuple[int, ...], first: int, last: int) -> Floats:
+        """At every pixel of rows first..last: ``(last - first, W, c)``."""
+        import cv2
+
+        rows = self._rows(shape[0], first, last)
+        if self.margin:  # OpenCV knows no cells beyond the border
+            low, t = _between(rows.shape[1], shape[1], 0, shape[1], self.margin)
+            left = rows[:, low]
+            return np.asarray(left + t[:, None] * (rows[:, low + 1] - left))
+        wide = cv2.resize(rows, (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(wide, dtype=np.float32).reshape(last - first, shape[1], -1)
+
+    def at(self, shape: tuple[int, ...], first: int, last: int, index: NDArray[np.intp]) -> Floats:
+        """At some pixels of the strip: ``(n, c)``."""
+        rows = self._rows(shape[0], first, last)
+        low, t = _between(rows.shape[1], shape[1], 0, shape[1], self.margin)
+        y, x = np.divmod(index, shape[1])
+        place = y * rows.shape[1] + low[x]
+        flat = rows.reshape(-1, rows.shape[2])
+        left = flat[place]
+        right: Floats = flat[np.minimum(place + 1, len(flat) - 1)]  # on a grid one cell wide the way is 0
+        right -= left
+        right *= t[x][:, None]
+        right += left
+        return right
+
+
+def _between(cells: int, size: int, first: int, last: int, margin: int = 0) -> tuple[NDArray[np.int64], Floats]:
+    """Where pixels first..last of an axis of ``size`` lie among ``cells`` grid points: the lower one, the way to the next."""
+    position = np.clip((np.arange(first, last) + 0.5) * (cells - 2 * margin) / size - 0.5 + margin, 0, cells - 1)
+    low = np.minimum(position.astype(np.int64), max(cells - 2, 0))
+    return low, (position - low).astype(np.float32)
+
+
+def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lost: _Lost) -> _Grid:
     """What to interpolate at lost pixels, ``(h', w', 6)``: the generator's log2 radiance, and the mean log2 of lost pixels.
 
     Both are means with weights (lost share, number of lost pixels), blurred together with their weights: a cell in which
@@ -225,7 +335,7 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
 
     def gather(strip: tuple[int, int]) -> tuple[int, list[NDArray[Any]]]:
         first, last = strip
-        index = lost.pixels(codes, first, last)
+        index = lost.pixels(first, last)
         y, x = np.divmod(index, columns)
         start = first * height // rows * width
         cell = ((y + first) * height // rows) * width + column_cell[x] - start
@@ -239,60 +349,31 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
     per_cell = rows * columns / (height * width)
     weight = (totals[0] / per_cell + _TRACE).reshape(height, width, 1).astype(np.float32)
     stops = (totals[1:] / per_cell).T.reshape(height, width, 3).astype(np.float32)
+    factor = max(1, min(4, rows // height, columns // width))
+    if coarse.around:
+        weight, stops = _continued(weight, _CALM_REACH), _continued(stops, _CALM_REACH)
+        coarse = coarse.continued(_CALM_REACH)
     # squared: what is said of a cell that lost little is mostly about its surroundings, and would dim the rims of windows
     share = (coarse.share + np.float32(_TRACE)) ** 2
-    said = _smooth(_calm(coarse) * share, codes.shape) / _smooth(share, codes.shape)
-    seen = _smooth(stops, codes.shape) / _smooth(weight, codes.shape)
-    return np.asarray(np.concatenate([said, seen], axis=2), dtype=np.float32)
+    said = _smooth(_calm(coarse) * share, factor) / _smooth(share, factor)
+    seen = _smooth(stops, factor) / _smooth(weight, factor)
+    grid = np.asarray(np.concatenate([said, seen], axis=2), dtype=np.float32)
+    return _trimmed(grid, _CALM_REACH * factor) if coarse.around else _Grid(grid)
 
 
-def _smooth(grid: Floats, shape: tuple[int, ...]) -> Floats:
-    """Refine a coarse grid up to fourfold and round its kinks, so that linear interpolation from there shows no facets."""
+def _trimmed(grid: Floats, margin: int) -> _Grid:
+    """A grid with ``margin`` columns beyond the border at each side, of which interpolation needs one."""
+    return _Grid(np.ascontiguousarray(grid[:, margin - 1 : grid.shape[1] - margin + 1]), 1)
+
+
+def _smooth(grid: Floats, factor: int) -> Floats:
+    """Refine a coarse grid and round its kinks, so that linear interpolation from there shows no facets."""
     import cv2
 
     height, width = grid.shape[:2]
-    factor = max(1, min(4, shape[0] // height, shape[1] // width))
     fine = cv2.resize(grid, (width * factor, height * factor), interpolation=cv2.INTER_LINEAR)
     blurred = cv2.GaussianBlur(fine, (0, 0), max(factor / 2, 0.7), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(blurred, dtype=np.float32).reshape(height * factor, width * factor, -1)
-
-
-def _between(cells: int, size: int, first: int, last: int) -> tuple[NDArray[np.int64], Floats]:
-    """Where pixels first..last of an axis of ``size`` lie among ``cells`` grid points: the lower one, the way to the next."""
-    position = np.clip((np.arange(first, last) + 0.5) * cells / size - 0.5, 0, cells - 1)
-    low = np.minimum(position.astype(np.int64), max(cells - 2, 0))
-    return low, (position - low).astype(np.float32)
-
-
-def _grid_rows(grid: Floats, rows: int, first: int, last: int) -> Floats:
-    """The grid interpolated linearly along the vertical only: ``(last - first, w, c)``."""
-    low, t = _between(grid.shape[0], rows, first, last)
-    high = np.minimum(low + 1, grid.shape[0] - 1)
-    way = t[:, None, None]
-    return np.asarray(grid[low] * (1 - way) + grid[high] * way)
-
-
-def _rows_at(grid: Floats, shape: tuple[int, ...], first: int, last: int) -> Floats:
-    """Rows first..last of the grid interpolated linearly to the photo's size: ``(last - first, W, c)``."""
-    import cv2
-
-    wide = cv2.resize(_grid_rows(grid, shape[0], first, last), (shape[1], last - first), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide, dtype=np.float32).reshape(last - first, shape[1], -1)
-
-
-def _at(grid: Floats, shape: tuple[int, ...], first: int, last: int, index: NDArray[np.intp]) -> Floats:
-    """The grid interpolated linearly at some pixels of the strip: ``(n, c)``."""
-    rows = _grid_rows(grid, shape[0], first, last)
-    low, t = _between(grid.shape[1], shape[1], 0, shape[1])
-    y, x = np.divmod(index, shape[1])
-    place = y * grid.shape[1] + low[x]
-    flat = rows.reshape(-1, rows.shape[2])
-    left = flat[place]
-    right: Floats = flat[np.minimum(place + 1, len(flat) - 1)]  # on a grid one cell wide the way is 0
-    right -= left
-    right *= t[x][:, None]
-    right += left
-    return right
 
 
 def _lent_stops(say: Floats, said_by: Floats, seen: Floats) -> Floats:
@@ -352,18 +433,24 @@ def _calm(coarse: Coarse) -> Floats:
     return np.asarray(coarse.stops + smooth * (calm - coarse.stops), dtype=np.float32)
 
 
-def _response_grids(coarse: Coarse) -> tuple[Floats, Floats]:
+def _response_grids(coarse: Coarse) -> tuple[_Grid, _Grid]:
     """Local linear models, in stops, of what the generator did to measured channels: change = slope * input + offset.
 
     A fast guided filter (He & Sun 2015, "Fast guided filter") whose guide is the input itself, weighted by the measured share:
     edges of the input stay edges of the output at full resolution.
     """
+    radius = max(coarse.stops.shape[:2]) // 12
+    margin = 2 * radius + 1
+    coarse = coarse.continued(margin)
     x = np.log2(decoding_table(Transfer.SRGB, 4096)[np.rint(coarse.codes * 4095).astype(np.int64)] + np.float32(STOPS_FLOOR))
     weight: Floats = np.asarray(np.maximum(1 - coarse.share * 4, np.float32(1e-3)), dtype=np.float32)
-    return _guided(x, coarse.stops - x, max(coarse.stops.shape[:2]) // 12, 0.25, weight)
+    slope, offset = _guided(x, coarse.stops - x, radius, 0.25, weight)
+    if coarse.around:
+        return _trimmed(slope, margin), _trimmed(offset, margin)
+    return _Grid(slope), _Grid(offset)
 
 
-def _apply_response(light: Floats, response: tuple[Floats, Floats], shape: tuple[int, ...], first: int, last: int) -> Floats:
-    slope, offset = (_rows_at(grid, shape, first, last) for grid in response)
+def _apply_response(light: Floats, response: tuple[_Grid, _Grid], shape: tuple[int, ...], first: int, last: int) -> Floats:
+    slope, offset = (grid.strip(shape, first, last) for grid in response)
     x = np.log2(light + np.float32(STOPS_FLOOR))
     return np.asarray(np.maximum(np.exp2(x + slope * x + offset) - np.float32(STOPS_FLOOR), 0), dtype=np.float32)

@@ -1,22 +1,26 @@
 """JPEG: markers, orientation, profiles, CMYK, damaged files, and that opening costs no more than decoding."""
 
 import io
+import re
 import struct
 import subprocess
 import sys
+import tracemalloc
 
 import cv2
+import imagecodecs
 import numpy as np
 import OpenImageIO
 import PIL.Image
 import pytest
+from display_samples import XMP, XMP_SEGMENT, cmyk_picture, cmyk_profile, inks, jpeg_samples, segment, with_segments
 from format_samples import grey_profile, odd_profile, oriented, tiff_with_orientation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageCms
 
 from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, encode
+from hdrcli.color import Primaries, Transfer, converted, decode, encode
 from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput, UnsupportedInput, UnwritableOutput, UsageError
 from hdrcli.formats import WriteOptions, _icc, jpeg
 from hdrcli.image import Image, Metadata
@@ -42,14 +46,6 @@ def read_bytes(tmp_path, data):
 
 def decoded(data):
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-
-
-def segment(marker, body):
-    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
-
-
-def with_segments(data, *segments):
-    return data[:2] + b"".join(segments) + data[2:]
 
 
 @pytest.mark.parametrize(
@@ -159,35 +155,10 @@ def test_grey_with_profiles(tmp_path):
     gamma3 = grey_profile(b"curv" + bytes(4) + struct.pack(">IH", 1, 3 * 256))
     data = jpeg_bytes(grey, icc_profile=gamma3)
     image = read_bytes(tmp_path, data)
-    np.testing.assert_allclose(image.pixels, 255 * encode((decoded(data) / 255) ** 3, SRGB), atol=2)
+    np.testing.assert_allclose(image.pixels, 65535 * encode((decoded(data) / 255) ** 3, SRGB), atol=2)
+    np.testing.assert_array_equal(image.stored, decoded(data))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert read_bytes(tmp_path, jpeg_bytes(grey, icc_profile=srgb)).metadata.notes == ()
-
-
-def cmyk_profile():
-    """A minimal CMYK printer profile: a 2-point table of 4 inputs to Lab, R = (1 - C)(1 - K) and so on, as in naive CMYK."""
-    corners = np.indices((2, 2, 2, 2)).reshape(4, -1).T
-    rgb = ((1 - corners[:, :3]) * (1 - corners[:, 3:]) * 255).astype(np.uint8)
-    transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    lab = np.asarray(ImageCms.applyTransform(PIL.Image.fromarray(rgb[None]), transform))[0]
-    table = lab.astype(np.uint8)
-    table[:, 1:] += 128  # Pillow keeps a and b signed, the table wants an offset
-    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + struct.pack(">9i", *(65536 * v for v in (1, 0, 0, 0, 1, 0, 0, 0, 1)))
-    lut += bytes(range(256)) * 4 + table.tobytes() + bytes(range(256)) * 3
-    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
-    tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"inks\0" + bytes(78),
-        b"A2B0": lut,
-        b"A2B1": lut,
-        b"wtpt": white,
-    }
-    index, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
-    for name, tag in tags.items():
-        index += struct.pack(">4sII", name, start + len(body), len(tag))
-        body += tag + bytes(-len(tag) % 4)
-    head = bytearray(_icc.build(SRGB, Primaries.BT709)[:128])
-    head[:4], head[12:16], head[16:20], head[20:24] = struct.pack(">I", start + len(body)), b"prtr", b"CMYK", b"Lab "
-    return bytes(head) + index + body
 
 
 def test_cmyk(tmp_path):
@@ -198,16 +169,106 @@ def test_cmyk(tmp_path):
     image = read_bytes(tmp_path, jpeg_bytes(picture, quality=100, icc_profile=cmyk_profile()))
     assert "CMYK" in image.metadata.notes[0]
     assert "inks" in image.metadata.notes[0]
-    assert image.pixels[15, 0].min() > 245
-    assert image.pixels[0, 15].max() < 10
-    assert image.pixels[0, 0, 0] < 30 < 220 < image.pixels[0, 0, 1:].min()
+    light = converted(decode(image.pixels / np.iinfo(image.pixels.dtype).max, image.transfer), image.primaries, Primaries.BT709)
+    assert light[15, 0].min() > 0.9
+    assert light[0, 15].max() < 0.01
+    assert light[0, 0, 0] < 0.02 < 0.7 < light[0, 0, 1:].min()
     with pytest.raises(UnsupportedInput, match="CMYK without"):
         read_bytes(tmp_path, jpeg_bytes(picture))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    with pytest.raises(UnsupportedInput, match="does not fit"):
+    with pytest.raises(UnsupportedInput, match=r"CMYK.* for RGB"):
         read_bytes(tmp_path, jpeg_bytes(picture, icc_profile=srgb))
-    with pytest.raises(UnsupportedInput, match="damaged"):
+    with pytest.raises(UnsupportedInput, match=r"CMYK.* damaged"):
         read_bytes(tmp_path, jpeg_bytes(picture, icc_profile=b"nonsense"))
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "YCCK", "CMYK without Adobe's marker"])
+def test_inks_are_those_of_the_witness(tmp_path, monkeypatch, kind):
+    """Pillow is the witness; the profile is left out by a stand-in that hands the amounts of ink over."""
+    given = []
+
+    def from_cmyk(pixels, icc):
+        given.append(pixels.copy())
+        return _icc.Meaning(np.ascontiguousarray(pixels[..., :3]), SRGB, Primaries.ADOBE_RGB, notes=("converted",))
+
+    monkeypatch.setattr(_icc, "from_cmyk", from_cmyk)
+    amounts = inks((64, 96))
+    if kind == "YCCK":
+        light = 255 - amounts
+        data = imagecodecs.jpeg8_encode(light, level=95, colorspace="CMYK", outcolorspace="YCCK", subsampling="444")
+    else:
+        data = jpeg_bytes(cmyk_picture(amounts), quality=95, subsampling=0)
+    adobe = data.index(b"\xff\xee")
+    assert data[adobe + 15] == (2 if kind == "YCCK" else 0)
+    if "without" in kind:
+        data = data[:adobe] + data[adobe + 16 :]
+    image = read_bytes(tmp_path, with_segments(data, segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(200))))
+    np.testing.assert_array_equal(given[0], np.asarray(PIL.Image.open(io.BytesIO(data))))
+    assert np.abs(given[0].astype(int) - amounts).max() <= (10 if kind == "YCCK" else 4)
+    assert (image.transfer, image.primaries) == (SRGB, Primaries.ADOBE_RGB)
+    assert image.metadata.notes == ("converted",)
+
+
+def test_damaged_cmyk(tmp_path):
+    data = jpeg_bytes(cmyk_picture(np.tile(inks(), (4, 4, 1))), quality=98, icc_profile=cmyk_profile())
+    scan = data.index(b"\xff\xda")
+    for bad in (data[: (scan + len(data)) // 2] + b"\xff\xd9", data[:-2]):
+        with pytest.raises(UnreadableInput):
+            read_bytes(tmp_path, bad)
+
+
+def test_xmp(tmp_path):
+    image = read_bytes(tmp_path, jpeg_samples()["xmp"])
+    assert image.metadata.xmp == XMP
+    assert image.metadata.panorama
+    both = with_segments(jpeg_bytes(smooth()), segment(0xE1, b"Exif\0\0" + tiff_with_orientation(1)), XMP_SEGMENT)
+    assert read_bytes(tmp_path, both).metadata.exif == tiff_with_orientation(1)
+    assert read_bytes(tmp_path, both).metadata.xmp == XMP
+
+
+def test_all_samples_are_read(tmp_path, capfd):
+    for data in jpeg_samples().values():
+        read_bytes(tmp_path, data)
+    assert capfd.readouterr() == ("", "")
+
+
+def patched(data, *changes):
+    data = bytearray(data)
+    for place, value in changes:
+        data[place] = value
+    return bytes(data)
+
+
+def test_what_libjpeg_warns_of_in_vain_hides_no_damage(tmp_path):
+    """It utters the first warning only: a harmless one must not stand in front of one that has cost pixels."""
+    plain = jpeg_bytes(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), quality=90)
+    scan = plain.index(b"\xff\xda")
+    spectrum = scan + 2 + int.from_bytes(plain[scan + 2 : scan + 4], "big") - 3
+    adobe = with_segments(plain, segment(0xEE, b"Adobe\0\x64\0\0\0\0\7"))
+    for odd in (patched(plain, (spectrum + 1, 0)), patched(plain, (plain.index(b"JFIF") + 5, 2)), adobe):
+        image = read_bytes(tmp_path, odd)
+        np.testing.assert_array_equal(image.pixels, decoded(plain))
+        assert image.metadata.notes == ()
+        with pytest.raises(UnreadableInput, match="premature end"):
+            read_bytes(tmp_path, odd[: (scan + len(odd)) // 2] + b"\xff\xd9")
+
+
+def test_blocks_that_went_wrong_between_restarts(tmp_path):
+    data = jpeg_bytes(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), restart_marker_blocks=2)
+    restart = data.index(b"\xff\xd3")
+    with pytest.raises(UnreadableInput, match="extraneous"):
+        read_bytes(tmp_path, data[:restart] + bytes(40) + data[restart:])
+
+
+def test_a_colour_without_a_scan(tmp_path):
+    data = jpeg_bytes(smooth(), subsampling=0, progressive=True)
+    starts = [match.start() for match in re.finditer(rb"\xff\xda", data)]
+    first = starts[0]  # all three components' DC: leave one
+    size = int.from_bytes(data[first + 2 : first + 4], "big")
+    assert data[first + 4] == 3
+    only = segment(0xDA, b"\1" + data[first + 5 : first + 7] + data[first + 2 + size - 3 : first + 2 + size])
+    with pytest.raises(UnreadableInput, match="colours are missing"):
+        read_bytes(tmp_path, data[:first] + only + data[first + 2 + size :])
 
 
 def test_trailers_and_second_pictures_are_ignored(tmp_path):
@@ -293,6 +354,50 @@ def test_size_beyond_the_limit(tmp_path):
         read_bytes(tmp_path, huge)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_promises_that_the_bytes_can_not_hold(tmp_path, progressive):
+    data = jpeg_bytes(smooth(), progressive=progressive)
+    frame = data.index(b"\xff\xc2" if progressive else b"\xff\xc0")
+    huge = data[: frame + 5] + struct.pack(">HH", 20_000, 19_999) + data[frame + 9 :]
+    tracemalloc.start()
+    with pytest.raises(UnreadableInput, match="so short a file"):
+        read_bytes(tmp_path, huge)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True, "optimize": True}, {"subsampling": 2, "optimize": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_emptiest_pictures_keep_their_promise(tmp_path, mode, options):
+    data = jpeg_bytes(PIL.Image.new(mode, (4000, 1000), "white"), quality=1, **options)
+    assert read_bytes(tmp_path, data).pixels.min() == 255
+
+
+def test_very_many_scans(tmp_path):
+    data = jpeg_bytes(smooth(), progressive=True)
+    last = data.rindex(b"\xff\xda")
+    many = data[:last] + data[last:-2] * 600 + data[-2:]
+    with pytest.raises(UnsupportedInput, match="scans"):
+        read_bytes(tmp_path, many)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_memory_is_that_of_the_codes(tmp_path, name):
+    """In a process of its own; 24 megapixels are 69 MiB of codes. OpenCV alone would take them twice."""
+    assert cv2.imwrite(str(tmp_path / name), cv2.resize(smooth((60, 40)), (4000, 6000)), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    source = (
+        "import resource, sys; from hdrcli import formats;"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
+        "formats.read(sys.argv[1]); before = peak(); formats.read(sys.argv[2]); print(peak() - before)"
+    )
+    (tmp_path / "small").mkdir()
+    assert cv2.imwrite(str(tmp_path / "small" / name), smooth())  # loads what reading needs
+    command = [sys.executable, "-c", source, tmp_path / "small" / name, tmp_path / name]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    codes, file = 4000 * 6000 * 3 / 1024, (tmp_path / name).stat().st_size / 1024
+    assert int(done.stdout) < 1.1 * codes + 1.1 * file + 10_000
+
+
 def test_what_can_not_be_written(tmp_path):
     path = tmp_path / "a.jpg"
     with pytest.raises(MismatchError):
@@ -327,7 +432,7 @@ def test_mislabelled_and_empty(tmp_path):
         read_bytes(tmp_path, b"")
 
 
-def test_pillow_is_imported_for_cmyk_only(tmp_path):
+def test_pillow_is_not_imported_for_usual_files(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(smooth(), icc_profile=_icc.build(SRGB, Primaries.DISPLAY_P3)))
     source = "import sys; from hdrcli import formats; formats.read(sys.argv[1]); print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", source, tmp_path / "a.jpg"], capture_output=True, text=True, check=True)

@@ -2,20 +2,24 @@
 
 import io
 import struct
+import subprocess
+import sys
+import tracemalloc
 import zlib
 
 import numpy as np
 import OpenImageIO
 import PIL.Image
 import pytest
-from format_samples import grey_profile, odd_profile, oriented, tiff_with_orientation, with_curve
+from display_samples import XMP, chrm_chunk, chunk, gamma_chunk, icc_chunk, png_file, png_samples, xmp_chunk
+from format_samples import grey_profile, odd_profile, oriented, tiff_with_orientation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import ImageCms
 
 from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, decode, encode
+from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, encode
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput
 from hdrcli.formats import WriteOptions, _exif, _icc, png
 from hdrcli.image import Image, Metadata
@@ -26,10 +30,6 @@ SRGB = Transfer.SRGB
 
 def random_pixels(shape=(6, 7), dtype=np.uint8, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (*shape, channels), dtype, endpoint=True)
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png_bytes(picture, **options):
@@ -234,13 +234,9 @@ def test_known_profiles_leave_the_codes_alone(tmp_path, dtype, transfer, primari
 def test_our_profiles_mean_the_same_to_littlecms(transfer, primaries):
     profile = ImageCms.ImageCmsProfile(io.BytesIO(_icc.build(transfer, primaries)))
     assert primaries.label in ImageCms.getProfileDescription(profile)
-    pixels = random_pixels((16, 16))
-    same = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
-    ours = _icc.to_srgb(pixels, _icc.build(transfer, primaries), "RGB")
-    theirs = np.asarray(ImageCms.applyTransform(PIL.Image.fromarray(pixels), same))
-    assert np.abs(ours.astype(int) - theirs).max() <= 2
     grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    seen = _icc.to_srgb(grey, _icc.build(transfer, primaries), "RGB")
+    same = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+    seen = np.asarray(ImageCms.applyTransform(PIL.Image.fromarray(grey), same))
     expected = 255 * encode(decode(np.arange(256) / 255, transfer), SRGB)
     np.testing.assert_allclose(seen[0], np.repeat(expected[:, None], 3, axis=1), atol=1.5)
 
@@ -251,45 +247,21 @@ def test_littlecms_srgb_is_known(tmp_path):
     assert (image.transfer, image.primaries, image.metadata.notes) == (SRGB, Primaries.BT709, ())
 
 
-def parametric(kind, *numbers):
-    return (
-        b"para"
-        + bytes(4)
-        + struct.pack(">HH", kind, 0)
-        + struct.pack(f">{len(numbers)}i", *(round(65536 * n) for n in numbers))
-    )
-
-
-@pytest.mark.parametrize(
-    ("curve", "transfer"),
-    [
-        (parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045), SRGB),
-        (parametric(4, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045, 0, 0), SRGB),
-        (parametric(0, 2.2), Transfer.GAMMA22),
-        (parametric(0, 1.0), Transfer.LINEAR),
-        (parametric(1, 2.2, 1.0, 0.0), Transfer.GAMMA22),
-        (parametric(0, 2.6), None),
-        (b"curv" + bytes(4) + struct.pack(">IH", 1, 0x01CD), Transfer.GAMMA18),
-    ],
-)
-def test_curves(curve, transfer):
-    profile = _icc.parse(with_curve(_icc.build(SRGB, Primaries.DISPLAY_P3), curve))
-    assert profile.transfer is transfer
-    assert profile.primaries is (None if transfer is None else Primaries.DISPLAY_P3)
-
-
-def test_other_profiles(tmp_path):
-    pixels = random_pixels()
-    image = read_bytes(tmp_path, png_bytes(PIL.Image.fromarray(pixels), icc_profile=odd_profile()))
-    assert (image.transfer, image.primaries) == (SRGB, Primaries.BT709)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_other_profiles(tmp_path, dtype):
+    """Converted, and not written again with the old profile, which does not say what the pixels are now."""
+    pixels = random_pixels(dtype=dtype)
+    data = png_file(pixels, 8 * pixels.itemsize, 2, icc_chunk(odd_profile()))
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.stored, pixels)
     assert "converted from its ICC profile 'hdrcli Adobe RGB srgb'" in image.metadata.notes[0]
-    assert np.abs(image.pixels.astype(int) - pixels).max() > 5
-    png.write(image, tmp_path / "b.png", WriteOptions())  # the old profile does not say what the pixels are now
-    assert png.read(tmp_path / "b.png").metadata.icc is None
-    png.write(Image(random_pixels(dtype=np.uint16), SRGB), tmp_path / "a.png", WriteOptions())
-    plain = (tmp_path / "a.png").read_bytes().replace(chunk(b"sRGB", b"\0"), b"")
-    with pytest.raises(UnsupportedInput, match="Adobe RGB srgb"):
-        read_bytes(tmp_path, with_chunks(plain, chunk(b"iCCP", b"x\0\0" + zlib.compress(odd_profile()))))
+    light = decode(pixels / np.iinfo(dtype).max, Transfer.LINEAR) ** 3  # the profile's curves are 3.0
+    expected = converted(light, Primaries.ADOBE_RGB, image.primaries)
+    np.testing.assert_allclose(decode(image.pixels / 65535, image.transfer), np.clip(expected, 0, 1), atol=3e-5)
+    png.write(image, tmp_path / "b.png", WriteOptions())
+    again = png.read(tmp_path / "b.png")
+    assert (again.transfer, again.primaries) == (image.transfer, image.primaries)
+    np.testing.assert_array_equal(again.pixels, image.pixels)
 
 
 @pytest.mark.parametrize(("gamma", "transfer"), [(2.2, Transfer.GAMMA22), (1.0, Transfer.LINEAR), (3.0, None)])
@@ -300,8 +272,9 @@ def test_grey_profiles(tmp_path, gamma, transfer):
     assert image.transfer is (transfer or SRGB)
     if transfer is None:
         codes = np.asarray(picture) / 255
-        expected = 255 * encode(codes**gamma, SRGB)
+        expected = 65535 * encode(codes**gamma, SRGB)
         np.testing.assert_allclose(image.pixels[..., 0], expected, atol=2)
+        np.testing.assert_array_equal(image.stored[..., 0], np.asarray(picture))
         assert "converted" in image.metadata.notes[0]
     else:
         np.testing.assert_array_equal(image.pixels[..., 0], np.asarray(picture))
@@ -367,22 +340,104 @@ def test_pq_without_a_name_for_its_primaries(tmp_path):
         png.write(Image(random_pixels(), Transfer.PQ, Primaries.PROPHOTO), tmp_path / "a.png", WriteOptions())
 
 
-def test_gamma_and_chromaticities(tmp_path):
-    data = png_bytes(PIL.Image.fromarray(random_pixels()))
-    same = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
-    other = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
-    fine = with_chunks(data, chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"cHRM", same))
-    assert read_bytes(tmp_path, fine).metadata.notes == ()
-    odd = with_chunks(data, chunk(b"gAMA", struct.pack(">I", 100000)), chunk(b"cHRM", other))
-    assert len(read_bytes(tmp_path, odd).metadata.notes) == 2
-    named = with_chunks(odd, chunk(b"sRGB", b"\0"))
-    assert read_bytes(tmp_path, named).metadata.notes == ()
+ADOBE, ODD_SET = Primaries.ADOBE_RGB.value.numbers, (0.67, 0.32, 0.22, 0.68, 0.15, 0.05, 0.32, 0.33)
 
 
-def test_gamma_chunk_does_not_change_the_codes(tmp_path):
+@pytest.mark.parametrize(
+    ("gamma", "numbers", "transfer", "primaries", "note"),
+    [
+        (0.45455, None, SRGB, Primaries.BT709, None),
+        (0.45455, Primaries.BT709.value.numbers, SRGB, Primaries.BT709, None),
+        (0.45, (0.6402, 0.3297, 0.3002, 0.5999, 0.15, 0.0598, 0.3127, 0.3291), SRGB, Primaries.BT709, None),
+        (0.45470, ADOBE, Transfer.GAMMA22, Primaries.ADOBE_RGB, None),
+        (1.0, None, Transfer.LINEAR, Primaries.BT709, None),
+        (1.0, Primaries.BT2020.value.numbers, Transfer.LINEAR, Primaries.BT2020, None),
+        (0.55556, Primaries.PROPHOTO.value.numbers, Transfer.GAMMA18, Primaries.PROPHOTO, None),
+        (None, Primaries.DISPLAY_P3.value.numbers, SRGB, Primaries.DISPLAY_P3, None),
+        (1.0, ODD_SET, Transfer.LINEAR, ODD_SET, None),
+        (0.3, None, SRGB, Primaries.BT709, "gamma of 3.333"),
+        (0.45455, (0.3,) * 8, SRGB, Primaries.BT709, "make no sense"),
+        (0.45455, (0.0,) * 8, SRGB, Primaries.BT709, "make no sense"),
+        (0.0, None, SRGB, Primaries.BT709, None),
+    ],
+)
+def test_gamma_and_chromaticities(tmp_path, gamma, numbers, transfer, primaries, note):
     pixels = random_pixels()
-    data = with_chunks(png_bytes(PIL.Image.fromarray(pixels)), chunk(b"gAMA", struct.pack(">I", 100000)))
-    np.testing.assert_array_equal(read_bytes(tmp_path, data).pixels, pixels)
+    chunks = [] if gamma is None else [gamma_chunk(gamma)]
+    chunks += [] if numbers is None else [chrm_chunk(numbers)]
+    data = with_chunks(png_bytes(PIL.Image.fromarray(pixels)), *chunks)
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert image.transfer is transfer
+    if isinstance(primaries, Primaries):
+        assert image.primaries is primaries
+    else:
+        np.testing.assert_allclose(image.primaries.numbers, primaries, atol=6e-6)
+    assert len(image.metadata.notes) == (note is not None)
+    assert note is None or note in image.metadata.notes[0]
+    # each goes before: cICP, iCCP, sRGB
+    named = with_chunks(data, chunk(b"sRGB", b"\0"))
+    profiled = with_chunks(named, icc_chunk(_icc.build(SRGB, Primaries.DISPLAY_P3)))
+    coded = with_chunks(profiled, chunk(b"cICP", bytes((9, 18, 0, 1))))
+    expected = [(SRGB, Primaries.BT709), (SRGB, Primaries.DISPLAY_P3), (Transfer.HLG, Primaries.BT2020)]
+    for changed, meaning in zip((named, profiled, coded), expected, strict=True):
+        image = read_bytes(tmp_path, changed)
+        assert ((image.transfer, image.primaries), image.metadata.notes) == (meaning, ())
+
+
+def test_primaries_of_grey_say_nothing(tmp_path):
+    data = png_file(np.full((2, 3, 1), 9), 8, 0, gamma_chunk(1.0), chrm_chunk(Primaries.BT2020.value.numbers))
+    image = read_bytes(tmp_path, data)
+    assert (image.transfer, image.primaries, image.metadata.notes) == (Transfer.LINEAR, Primaries.BT709, ())
+
+
+def test_primaries_of_a_file_of_its_own_are_written_again(tmp_path):
+    data = png_file(random_pixels(), 8, 2, gamma_chunk(1 / 1.8), chrm_chunk(ODD_SET))
+    image = read_bytes(tmp_path, data)
+    png.write(image, tmp_path / "b.png", WriteOptions())
+    again = png.read(tmp_path / "b.png")
+    assert again.transfer is Transfer.GAMMA18
+    # profiles have a white of D50; what counts is that colours stay
+    matrices = [conversion_matrix(p, Primaries.BT709) for p in (again.primaries, image.primaries)]
+    np.testing.assert_allclose(*matrices, atol=2e-4)
+    with pytest.raises(MismatchError):
+        png.write(Image(random_pixels(), Transfer.PQ, image.primaries), tmp_path / "c.png", WriteOptions())
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_xmp(tmp_path, compressed):
+    image = read_bytes(tmp_path, png_file(random_pixels(), 8, 2, xmp_chunk(XMP, compressed)))
+    assert image.metadata.xmp == XMP
+    assert image.metadata.panorama
+    other = chunk(b"iTXt", b"Comment\0\0\0\0\0" + XMP)
+    assert read_bytes(tmp_path, png_file(random_pixels(), 8, 2, other)).metadata.xmp is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"\1", b"\1\0\0", b"\1\0\0\0garbage", b"\1\1\0\0" + zlib.compress(XMP), b"\1\0\0\0" + zlib.compress(bytes(1 << 25))],
+)
+def test_damaged_xmp_is_left_out(tmp_path, body):
+    image = read_bytes(tmp_path, png_file(random_pixels(), 8, 2, chunk(b"iTXt", b"XML:com.adobe.xmp\0" + body)))
+    assert image.metadata.xmp is None
+
+
+def test_all_samples_are_those_of_the_witness(tmp_path, capfd):
+    samples = png_samples()
+    behind = samples.pop("exif-behind")  # the witness looks for it before the pixels only
+    np.testing.assert_array_equal(read_bytes(tmp_path, behind).pixels, read_bytes(tmp_path, samples["rgb"]).pixels[::-1, ::-1])
+    for name, data in samples.items():
+        image = read_bytes(tmp_path, data)
+        kind = OpenImageIO.UINT8 if image.codes.dtype == np.uint8 else OpenImageIO.UINT16
+        config = OpenImageIO.ImageSpec()
+        config.attribute("oiio:UnassociatedAlpha", 1)
+        buffer = OpenImageIO.ImageBuf(str(tmp_path / "in.png"), 0, 0, config)
+        seen = OpenImageIO.ImageBufAlgo.reorient(buffer).get_pixels(kind)
+        colour = seen[..., :3] if seen.shape[2] >= 3 else np.repeat(seen[..., :1], 3, axis=2)
+        np.testing.assert_array_equal(image.codes, colour, err_msg=name)
+        if seen.shape[2] in (2, 4) and image.metadata.alpha is not None:
+            np.testing.assert_allclose(image.metadata.alpha, seen[..., -1] / np.iinfo(seen.dtype).max, atol=1e-6, err_msg=name)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_interlaced_file_of_the_witness(tmp_path):
@@ -401,6 +456,41 @@ def test_animation_is_noted(tmp_path):
     image = read_bytes(tmp_path, png_bytes(pictures[0], save_all=True, append_images=pictures[1:]))
     np.testing.assert_array_equal(image.pixels, np.asarray(pictures[0]))
     assert "animation" in image.metadata.notes[0]
+
+
+def test_warnings_of_libpng_stay_off_the_terminal(tmp_path):
+    """In a process of its own: pytest listens to the log that they would come from."""
+    damaged_profile = chunk(b"iCCP", b"x\0\0garbage")
+    (tmp_path / "a.png").write_bytes(png_file(random_pixels(), 8, 2, damaged_profile, interlaced=True))
+    source = "import sys; from hdrcli import formats; print(formats.read(sys.argv[1]).metadata.notes)"
+    done = subprocess.run([sys.executable, "-c", source, tmp_path / "a.png"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("('its ICC profile is damaged; taken as sRGB',)\n", "")
+
+
+def test_a_picture_beside_its_animation(tmp_path):
+    """A still picture that is no frame of the animation stands before the first fcTL (PNG, 4.9): it is what is read."""
+    pictures = [PIL.Image.fromarray(random_pixels(seed=i)) for i in range(3)]
+    data = png_bytes(pictures[0], save_all=True, append_images=pictures[1:], default_image=True)
+    np.testing.assert_array_equal(read_bytes(tmp_path, data).pixels, np.asarray(pictures[0]))
+
+
+def test_promises_that_the_bytes_can_not_hold(tmp_path):
+    data = png_bytes(PIL.Image.fromarray(random_pixels()))
+    for width, height in ((20_000, 19_999), (1_000_000, 2)):
+        head = chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29])
+        tracemalloc.start()
+        with pytest.raises(UnreadableInput, match="so short a file"):
+            read_bytes(tmp_path, data[:8] + head + data[33:])
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("bits", "color_type", "channels"), [(1, 0, 1), (8, 2, 3), (16, 6, 4)])
+def test_the_emptiest_pictures_keep_their_promise(tmp_path, bits, color_type, channels, interlaced):
+    image = read_bytes(tmp_path, png_file(np.zeros((600, 900, channels), np.uint8), bits, color_type, interlaced=interlaced))
+    assert image.pixels.shape == (600, 900, 3)
+    assert not image.pixels.any()
 
 
 def test_damaged_files(tmp_path, capfd):

@@ -1,17 +1,22 @@
 """Radiance: rounding, both run-length codings, orientations, header variables, odd values, damaged files."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import OpenImageIO
 import pytest
+import radiance_samples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, rgb_to_xyz
+from hdrcli.color import Chromaticities, Primaries, Transfer, rgb_to_xyz
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput
 from hdrcli.formats import WriteOptions, radiance
+from hdrcli.formats._exif import Shot, from_shot
+from hdrcli.formats._exif import shot as shot_of_exif
 from hdrcli.image import Image, Metadata
 
 SHAPES = [(1, 1), (1, 5000), (5000, 1), (7, 9), (2, 40000), (3, 7), (3, 8)]
@@ -218,10 +223,55 @@ def test_xyze(tmp_path):
     assert "XYZ" in image.metadata.notes[0]
 
 
-def test_unknown_primaries_are_noted(tmp_path):
+def test_primaries_of_the_files_own_stay(tmp_path):
     image = read_bytes(tmp_path, flat_file(some_rgbe((2, 3)), "PRIMARIES=0.640 0.330 0.290 0.600 0.150 0.060 0.333 0.333"))
+    assert image.primaries == Chromaticities((0.64, 0.33), (0.29, 0.6), (0.15, 0.06), (0.333, 0.333))
+    assert image.metadata.notes == ()
+    radiance.write(image, tmp_path / "b.hdr", WriteOptions())
+    assert radiance.read(tmp_path / "b.hdr").primaries == image.primaries
+
+
+@pytest.mark.parametrize("numbers", ["0.3 0.3 0.3 0.3 0.3 0.3 0.333 0.333", "0.64 0.33", "many"])
+def test_nonsense_primaries_are_noted(tmp_path, numbers):
+    image = read_bytes(tmp_path, flat_file(some_rgbe((2, 3)), f"PRIMARIES={numbers}"))
     assert image.primaries is Primaries.BT709
     assert "PRIMARIES" in image.metadata.notes[0]
+
+
+def test_header_lines_of_the_shot(tmp_path):
+    shot = Shot(
+        make="Canon",
+        model="Canon EOS R5",
+        lens_model="RF24-70mm F2.8",
+        exposure_time=1 / 125,
+        aperture=2.8,
+        iso=400.0,
+        focal_length=35.0,
+        captured="2024:03:01 01:30:00",
+        utc_offset=2 * 3600,
+        latitude=-33.85675,
+        longitude=151.21525,
+        altitude=12.5,
+        copyright="Zoë",
+    )
+    metadata = Metadata(exif=from_shot(shot), header={"hdrcli:model": "x"})
+    radiance.write(linear(wide_range((2, 9)), metadata=metadata), tmp_path / "a.hdr", WriteOptions())
+    lines = (tmp_path / "a.hdr").read_bytes().split(b"\n\n")[0].decode().splitlines()
+    assert "CAPDATE=2024:03:01 01:30:00" in lines
+    assert "GMT=2024:02:29 23:30:00" in lines
+    assert not [line for line in lines if line.startswith("EXPOSURE")]
+    back = radiance.read(tmp_path / "a.hdr").metadata
+    assert back.header == {"HDRCLI_MODEL": "x"}
+    # one line for the camera: the maker's name stands in the model's
+    assert shot_of_exif(back.exif) == replace(shot, make=None)
+    assert OpenImageIO.ImageBuf(str(tmp_path / "a.hdr")).spec().width == 9
+
+
+def test_shot_lines_that_make_no_sense_stay_text(tmp_path):
+    lines = {"APERTURE": "-1", "ISO": "fast", "LATITUDE": "91", "CAPDATE": "yesterday", "GMT": "2024:01:01 00:00:00"}
+    metadata = read_bytes(tmp_path, flat_file(some_rgbe((2, 3)), *(f"{k}={v}" for k, v in lines.items()))).metadata
+    assert metadata.exif is None
+    assert metadata.header == lines
 
 
 def test_file_of_the_witness(tmp_path):
@@ -260,3 +310,43 @@ def test_header_that_promises_too_much(tmp_path, size, error):
 def test_other_format_is_refused(tmp_path):
     with pytest.raises(UnsupportedInput, match="spectral"):
         read_bytes(tmp_path, flat_file(some_rgbe((2, 2))).replace(b"32-bit_rle_rgbe", b"spectral"))
+
+
+@pytest.mark.parametrize("kind", ["rgbe", "xyze"])
+def test_too_large_once_the_exposure_is_out(tmp_path, kind):
+    data = flat_file(some_rgbe((2, 9)), "EXPOSURE=1e-20", "EXPOSURE=1e-20").replace(b"rle_rgbe", b"rle_" + kind.encode())
+    image = read_bytes(tmp_path, data)
+    assert np.isfinite(image.pixels).all()
+    assert any("infinite" in note for note in image.metadata.notes)
+
+
+def test_bytes_behind_the_picture(tmp_path):
+    pixels = radiance._quantized(wide_range((5, 40)))
+    radiance.write(linear(pixels), tmp_path / "a.hdr", WriteOptions())
+    np.testing.assert_array_equal(read_bytes(tmp_path, (tmp_path / "a.hdr").read_bytes() + b"\n\0trailer").pixels, pixels)
+
+
+def test_needs_no_place_for_temporary_files(tmp_path, monkeypatch):
+    # OpenCV's codec would go through one
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("OPENCV_TEMP_PATH", str(tmp_path / "nowhere"))
+    pixels = radiance._quantized(wide_range((5, 40)))
+    radiance.write(linear(pixels), tmp_path / "a.hdr", WriteOptions())
+    np.testing.assert_array_equal(radiance.read(tmp_path / "a.hdr").pixels, pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("flat", (5, 7)),
+        ("old runs", (5, 7)),
+        ("line ends of Windows", (5, 7)),
+        ("new runs", (9, 20)),
+        ("both kinds of runs", (9, 20)),
+        ("-Y +X", (9, 20)),
+        ("new runs, wide", (3, 300)),
+    ],
+)
+def test_samples_hold_what_they_were_made_of(tmp_path, name, shape):
+    expected = decoded(np.array(radiance_samples.picture(*shape), np.uint8))
+    np.testing.assert_array_equal(read_bytes(tmp_path, radiance_samples.samples()[name]).pixels, expected)

@@ -377,6 +377,61 @@ class TestAsk:
         np.testing.assert_allclose(coarse.stops, 6, atol=1e-3)
 
 
+class TestStoredCodes:
+    """A profile changed the codes on the way in: the codes in the file say what is lost; light comes from the new ones."""
+
+    @staticmethod
+    def mended(codes, stored, said, **settings):
+        coarse = ask(FakeGenerator(said), codes, Transfer.SRGB, stored=stored)
+        return reconstruct(codes, Transfer.SRGB, coarse, Reconstruction(**settings), stored=stored)
+
+    @settings(deadline=None, max_examples=25)
+    @given(st.sampled_from([np.uint8, np.uint16]), st.sampled_from(SAID), st.booleans(), st.sampled_from([0.3, 1.0]))
+    def test_the_same_codes_twice_change_nothing(self, dtype, said, whole, strength):
+        codes = photo(40, 50, dtype)
+        twice = self.mended(codes, codes.copy(), said, whole=whole, strength=strength)
+        assert twice.tobytes() == expanded(codes, said, whole=whole, strength=strength).tobytes()
+
+    @pytest.mark.parametrize("code", [200, 241, 246, 252, 255])
+    @pytest.mark.parametrize("converted", [30000, 58000, 65535])
+    def test_the_formula_holds_in_flat_regions(self, code, converted):
+        v = np.array(code / 255)
+        a, light = blend_weight(v), decode(np.array(converted / 65535), Transfer.SRGB)
+        out = self.mended(np.full((40, 40, 3), converted, np.uint16), np.full((40, 40, 3), code, np.uint8), 6.0)
+        np.testing.assert_allclose(out, (1 - a) * light + a * max(light, 6.0), rtol=2e-3)
+
+    def test_what_the_file_holds_unclipped_stays_measured_even_where_the_profile_clips_it(self):
+        stored = photo(60, 80)
+        codes = np.minimum(stored.astype(np.uint32) * 400, 65535).astype(np.uint16)
+        measured = unit(stored) < 0.94
+        assert (codes[measured] == 65535).any()
+        table = decoding_table(Transfer.SRGB, 65536)
+        np.testing.assert_array_equal(self.mended(codes, stored, 20.0)[measured], table[codes][measured])
+
+    def test_white_that_the_profile_maps_below_the_clip_point_is_still_lost(self):
+        stored = np.full((60, 80, 3), 90, np.uint8)
+        stored[20:40, 20:60] = 255
+        out = self.mended(stored.astype(np.uint16) * 220, stored, 16.0)  # white: 0.86
+        np.testing.assert_allclose(out[25:35, 30:50], 16, rtol=0.02)
+
+    def test_the_generator_is_told_what_the_file_lost(self):
+        stored = photo(100, 120)
+        codes = (stored // 2).astype(np.uint16) * 257
+        generator = FakeGenerator(1.0)
+        coarse = ask(generator, codes, Transfer.SRGB, stored=stored)
+        np.testing.assert_array_equal(coarse.share, ask(FakeGenerator(1.0), stored, Transfer.SRGB).share)
+        assert generator.seen["clip"].max() > 0.5
+        assert generator.seen["ldr"].max() < 0.51
+
+    def test_codes_that_do_not_belong_together_are_refused(self):
+        codes = photo(8, 8)
+        coarse = ask(FakeGenerator(1.0), codes, Transfer.SRGB)
+        with pytest.raises(MismatchError, match="shape"):
+            reconstruct(codes, Transfer.SRGB, coarse, Reconstruction(), stored=photo(8, 9))
+        with pytest.raises(MismatchError, match="uint8 or uint16"):
+            reconstruct(codes, Transfer.SRGB, coarse, Reconstruction(), stored=np.zeros((8, 8, 3), np.float32))
+
+
 def test_confidence_is_the_largest_blend_weight_of_a_pixel():
     codes = photo(20, 30)
     np.testing.assert_allclose(confidence(codes), blend_weight(unit(codes).max(axis=2)), atol=1e-7)
