@@ -19,6 +19,7 @@ from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decoding_
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, look_up
 from hdrcli.inference.generator import Generator
+from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
 from hdrcli.parallel import threads
 
@@ -43,7 +44,8 @@ class ExpandOptions:
     ``peak_stops``: upper limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: float16.
     ``primaries``: of the result: "keep" (the photo's) or a key of PRIMARIES. ``projection``: "equirect" (a 360 x 180 degree
     panorama: its left and right border are neighbours), "flat", or "auto": what the file and :func:`is_panorama` say.
-    ``sun``: give a panorama's sun, where there is one, the energy of a sun (beyond the usual peak), for image-based lighting.
+    ``sun``: give a panorama's sun, where there is one, the energy of a sun (beyond the usual peak), for image-based lighting;
+    not with ``peak_stops``, a ``strength`` below 1 or a classical operator.
     Raises UsageError for values out of range.
     """
 
@@ -88,7 +90,7 @@ class Expansion:
     """An expanded photo.
 
     ``image``: scene-linear, 1 = LDR white times 2^ev. ``model``, ``ran_on``: what made it. ``clipped``: share of clipped codes
-    (>= 0.97) per channel. ``peak_stops``: brightest channel, in stops above LDR white.
+    (>= 0.97) per channel. ``peak_stops``: brightest channel, in stops above LDR white. ``sun``: of a panorama, if one was found.
     """
 
     image: Image
@@ -98,6 +100,7 @@ class Expansion:
     peak_stops: float
     source: Image = field(repr=False)
     options: ExpandOptions = field(repr=False)
+    sun: Sun | None = None
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -129,6 +132,11 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype, stored=image.stored)
         model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
         weights = f"sha256:{generator.spec.digest}"
+    sun: Sun | None = None
+    if panorama and options.sun and options.peak_stops is None and options.strength == 1 and not is_operator(options.model):
+        sun = find_sun(image.codes, pixels, 2.0**options.ev)
+        if sun is not None:
+            raise_sun(pixels, image.codes, sun)
     largest = _largest(pixels)
     primaries = PRIMARIES.get(options.primaries, image.primaries)
     _convert(pixels, image.primaries, primaries)
@@ -143,12 +151,15 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         "hdrcli:scale": f"{2.0**options.ev:g} = LDR white",
         "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
     }
+    if panorama:
+        header["hdrcli:projection"] = "equirectangular"
+        header["hdrcli:sun"] = "as the model says" if sun is None else sun.why
     kept = image.metadata
     notes = kept.notes + (_range_notes(largest, image, options) if options.half else ())
     metadata = Metadata(exif=kept.exif, panorama=panorama, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
     result = Image(pixels, Transfer.LINEAR, primaries, options.white_nits, metadata)
     peak = max(largest / 2.0**options.ev, 1e-6)
-    return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options)
+    return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options, sun)
 
 
 def _convert(light: NDArray[Any], source: AnyPrimaries, target: AnyPrimaries) -> None:

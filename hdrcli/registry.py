@@ -24,6 +24,8 @@ _KINDS = {
     "formats": "format",
     "metrics": "metric",
     "networks": "network",
+    "perception": "guide",
+    "losses": "loss",
 }
 
 

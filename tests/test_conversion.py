@@ -14,6 +14,7 @@ from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decodin
 from hdrcli.conversion import ExpandOptions, expand, load_generator
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import Image, Metadata
+from hdrcli.inference.panorama import Sun
 
 
 def photo(height=40, width=50, dtype=np.uint8, **kwargs):
@@ -342,3 +343,27 @@ class TestPanorama:
     def test_unknown_projection_is_refused(self):
         with pytest.raises(UsageError, match="no projection"):
             ExpandOptions(projection="fisheye")
+
+    @pytest.mark.parametrize(
+        ("options", "raised"),
+        [
+            ({}, True),
+            ({"ev": 2.0, "half": True, "primaries": "acescg"}, True),
+            ({"sun": False}, False),
+            ({"projection": "flat"}, False),
+            ({"peak_stops": 3.0}, False),
+            ({"strength": 0.5}, False),
+            ({"model": "linear"}, False),
+        ],
+    )
+    def test_a_sun_is_raised_beyond_the_usual_peak_unless_told_otherwise(self, monkeypatch, options, raised):
+        found = Sun(
+            elevation=20.0, azimuth=-170.0, solid_angle=0.02, irradiance=40.0, colour=(1.0, 1.0, 1.0), why="a test says so"
+        )
+        monkeypatch.setattr(conversion, "find_sun", lambda codes, light, white: found)
+        result = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(**options))
+        assert (result.sun is found) is raised
+        assert (result.peak_stops > 8) is raised
+        sun = result.image.metadata.header.get("hdrcli:sun")
+        flat = options.get("projection") == "flat"
+        assert sun == (None if flat else "a test says so" if raised else "as the model says")

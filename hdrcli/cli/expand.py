@@ -275,6 +275,8 @@ class _Run:
         self.say.result(f"{job}  {size}, {found} ({expansion.model}, {expansion.ran_on})")
         shares = " ".join(f"{100 * share:.2f}" for share in expansion.clipped)
         self.say.detail(f"clipped R G B {shares} %, peak {expansion.peak_stops:+.2f} stops above white")
+        if expansion.image.metadata.panorama:
+            self.say.detail(f"panorama of 360 x 180 degrees; sun: {expansion.image.metadata.header['hdrcli:sun']}")
         self.say.detail(
             f"scale: {2.0**self.options.ev:g} = white of the photo, {self.options.white_nits:g} cd/m2 in the header"
         )
