@@ -37,9 +37,11 @@ class HdrcliError(Exception):
         super().__init__(self.what)
 
     def __str__(self) -> str:
-        # A file name may hold line breaks and control characters; the message stays one printable line.
-        where = "" if self.where is None else "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.where) + ": "
-        return f"{where}{self.what}" + (f" ({self.remedy})" if self.remedy else "")
+        # File names, and names inside of files, may hold line breaks and control characters; the message stays one
+        # printable line.
+        where = "" if self.where is None else f"{self.where}: "
+        text = f"{where}{self.what}" + (f" ({self.remedy})" if self.remedy else "")
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class UsageError(HdrcliError):

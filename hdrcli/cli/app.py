@@ -114,12 +114,15 @@ def _prepare_streams() -> None:
 
 
 def _let_terminate_interrupt() -> None:
-    """SIGTERM ends the program as Ctrl-C does: temporary files go, a training run writes its checkpoint."""
+    """SIGTERM and a closed terminal end the program as Ctrl-C does: temporary files go, a run writes its checkpoint."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup ignores it
+        signal.signal(hangup, interrupt)
 
 
 def _abandon_stdout() -> None:

@@ -48,7 +48,7 @@ def explain(error: BaseException, subject: object = None) -> str:
             return str(error) if error.where is not None else place + str(error)
         case KeyboardInterrupt():
             return "interrupted"
-        case MemoryError():
+        case MemoryError() | RuntimeError(args=("can't start new thread",)):  # no memory for a thread's stack
             return f"{place}not enough memory (close other programs, or use a smaller picture)"
         case OSError():
             place = place if error.filename is None else f"{printable(error.filename)}: "

@@ -103,11 +103,11 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
 
 
 def _identity(path: Path) -> object:
-    """The same for two names of one file: by what is on the disk, else by the name in its real folder."""
+    """The same for two names of one file: by what is on the disk, else by the name that links lead to."""
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return os.path.normcase(Path(os.path.realpath(path.parent)) / path.name)
+        return os.path.normcase(os.path.realpath(path))
     return (found.st_dev, found.st_ino)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.errors import HdrcliError, InputError, MismatchError, UnreadableInput, UnsupportedInput
-from hdrcli.formats._native import quiet
+from hdrcli.formats._native import check_memory, quiet
 from hdrcli.formats._values import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -121,10 +121,11 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn))
 
 
-def decoded(codec: str, data: bytes, **options: str) -> Pixels:
+def decoded(codec: str, data: bytes, room: int = 0, **options: str) -> Pixels:
     """A whole file through ``imagecodecs.CODEC_decode``, which asks for no more memory than the codes take.
 
-    Raises UnreadableInput where it gives up.
+    ``room``: bytes that the codes take, for codecs that report a lack of memory as damage. Raises UnreadableInput where it
+    gives up, MemoryError where that is for lack of memory.
     """
     import logging
 
@@ -143,6 +144,7 @@ def decoded(codec: str, data: bytes, **options: str) -> Pixels:
         text = " ".join(str(error).split())
         if "memory" in text.lower():
             raise MemoryError(text) from None
+        check_memory(room)
         plain = isinstance(error, RuntimeError) and text.isascii() and text.isprintable() and 0 < len(text) < 100
         raise damaged(text if plain else "its pixels can't be decoded") from None
 

@@ -35,9 +35,6 @@ def quiet() -> Iterator[list[str]]:
             said.append(catcher.read(_KEPT_BYTES).decode("utf-8", "replace"))
 
 
-quiet_stderr = quiet
-
-
 def check_memory(count: int) -> None:
     """For libraries that report a lack of memory as damage: raises MemoryError if that many bytes can't be had just now."""
     import numpy as np

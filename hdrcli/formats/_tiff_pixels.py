@@ -267,6 +267,8 @@ def decoded(layout: Layout, segments: list[Segment], read_at: _ifd.Read, directo
     except (HdrcliError, MemoryError, OSError):
         raise
     except Exception as error:  # every codec has exceptions of its own
+        if "new thread" in str(error):  # what Python says where no memory is left for a thread's stack
+            raise MemoryError(str(error)) from None
         raise _display.damaged(f"its pixels can't be decoded: {_reason(error)}") from None
     return pixels, alpha
 

@@ -92,6 +92,8 @@ def _scan(data: bytes) -> _Scan:
     end = _FILE_HEADER + header
     if len(data) < end:
         raise _display.damaged("the file ends early")
+    if header not in _HEADERS:
+        raise UnsupportedInput(f"is a BMP with a header of {header} bytes, which no kind has", remedy="save it as PNG")
     compression = colors = 0
     if header == _CORE:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.formats import _display
-from hdrcli.formats._native import quiet_stderr
+from hdrcli.formats._native import quiet
 
 if TYPE_CHECKING:
     from hdrcli.image import Image
@@ -45,7 +45,7 @@ def _read(data: bytes) -> Image:
     # the size has been checked; Pillow's own limit would raise at 179 megapixels
     PIL.Image.MAX_IMAGE_PIXELS = None
     try:
-        with quiet_stderr():
+        with quiet():
             stored = np.asarray(imageio.v3.imread(data, plugin="pillow", index=0, mode="RGBA"))
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error) as error:
         raise _display.damaged(str(error).splitlines()[0] if str(error) else "its pixels can't be decoded") from None

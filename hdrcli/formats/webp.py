@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.formats import _display
+from hdrcli.formats._native import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +132,7 @@ def _picture_size(chunks: dict[bytes, bytes]) -> tuple[int, int]:
 
 def _decode(data: bytes, size: tuple[int, int]) -> Pixels:
     """A whole file of one picture: ``(H, W, 3)`` or ``(H, W, 4) uint8``."""
-    stored = _display.decoded("webp", data)
+    stored = _display.decoded("webp", data, 4 * size[0] * size[1])
     if stored.dtype != "uint8" or stored.shape[1::-1] != size or stored.shape[2:] not in ((3,), (4,)):
         raise _display.damaged("its size is not what its header says")
     return stored
@@ -178,4 +179,6 @@ def _separated(stored: Pixels) -> tuple[Pixels, Pixels | None]:
 
     if stored.shape[2] == 3:
         return stored, None
-    return np.asarray(cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB)), _display.straight_alpha(stored[..., 3])
+    with quiet():
+        pixels = np.asarray(cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB))
+    return pixels, _display.straight_alpha(stored[..., 3])

@@ -52,6 +52,12 @@ def bmp(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 54 + 200, 0, 0, 54) + header + bytes(200)
 
 
+def gif(width: int, height: int) -> bytes:
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(range(6))
+    picture = b"," + struct.pack("<HHHHB", 0, 0, width, height, 0) + b"\x02" + b"\x64" + bytes(range(100)) + b"\x00"
+    return screen + picture + b";"
+
+
 def tiff(width: int, height: int) -> bytes:
     # SHORT 3, LONG 4; one strip of all rows, Deflate: the compression that promises most
     entries = ((256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 8), (262, 3, 1), (273, 4, 122), (277, 3, 1))
@@ -82,6 +88,7 @@ MAKERS: dict[str, tuple[Callable[[int, int], bytes], int]] = {  # and the longes
     "jpeg": (jpeg, 65535),
     "webp": (webp, (1 << 14) - 1),
     "bmp": (bmp, 1 << 31),
+    "gif": (gif, 65535),
     "tiff": (tiff, 1 << 32),
     "pfm": (pfm, 1 << 31),
     "radiance": (radiance, 1 << 31),

@@ -95,7 +95,6 @@ FOUND = {
     2: "said to the terminal: 'chatter'",
     3: "said to the terminal: 'libnoise'",
     4: "not one line that names the file",
-    5: "not one line that names the file",
     6: "KeyError: 'odd'",
     7: "pixels are not finite",
     8: "alpha is not",

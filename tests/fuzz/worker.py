@@ -33,7 +33,8 @@ from hdrcli.errors import InputError
 from hdrcli.image import Image
 
 MEMORY = 1536 << 20  # bytes of addresses beyond what the process has when it begins
-MAY_BE_HUGE = ("webp",)  # its lossless pictures of one colour take no bits, whatever their size
+# A lossless WebP of one colour takes no bits, a GIF's canvas no bytes: small files that are large pictures rightly.
+MAY_BE_HUGE = ("webp", "gif")
 SECONDS = 30.0  # for one file of a few KB; far more than one needs, as the machine may be busy
 
 
