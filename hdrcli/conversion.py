@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hdrcli import __version__, registry
 from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decoding_table, encode
 from hdrcli.errors import MismatchError, MissingModel, UsageError
-from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, look_up
+from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, brightest_channel, look_up
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
@@ -90,7 +90,7 @@ class Expansion:
     """An expanded photo.
 
     ``image``: scene-linear, 1 = LDR white times 2^ev. ``model``, ``ran_on``: what made it. ``clipped``: share of clipped codes
-    (>= 0.97) per channel. ``peak_stops``: brightest channel, in stops above LDR white. ``sun``: of a panorama, if one was found.
+    (>= 0.97) per channel. ``peak_stops``: brightest channel, in stops above LDR white. ``sun``: a panorama's, if one was found.
     """
 
     image: Image
@@ -133,7 +133,8 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
         weights = f"sha256:{generator.spec.digest}"
     sun: Sun | None = None
-    if panorama and options.sun and options.peak_stops is None and options.strength == 1 and not is_operator(options.model):
+    wants_sun = options.sun and options.peak_stops is None and options.strength == 1 and not is_operator(options.model)
+    if panorama and wants_sun:
         sun = find_sun(image.codes, pixels, 2.0**options.ev)
         if sun is not None:
             raise_sun(pixels, image.codes, sun)
@@ -153,7 +154,7 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
     }
     if panorama:
         header["hdrcli:projection"] = "equirectangular"
-        header["hdrcli:sun"] = "as the model says" if sun is None else sun.why
+        header["hdrcli:sun"] = sun.why if sun is not None else "none found" if wants_sun else "not looked for"
     kept = image.metadata
     notes = kept.notes + (_range_notes(largest, image, options) if options.half else ())
     metadata = Metadata(exif=kept.exif, panorama=panorama, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
@@ -170,7 +171,10 @@ def _convert(light: NDArray[Any], source: AnyPrimaries, target: AnyPrimaries) ->
 
     def convert(rows: slice) -> None:
         strip = light[rows].astype(np.float32)
-        light[rows] = np.clip(converted(strip, source, target), -limit, limit)
+        result = converted(strip, source, target)
+        # what only rounding made negative would be reported as a colour beyond the primaries
+        result[(result < 0) & (result > np.float32(-1e-6) * brightest_channel(strip)[..., None])] = 0
+        light[rows] = np.clip(result, -limit, limit)
 
     _by_strips(convert, len(light))
 
@@ -185,8 +189,9 @@ def _by_strips(work: Callable[[slice], None], rows: int) -> None:
 def is_panorama(image: Image) -> bool:
     """Is the picture an equirectangular panorama: says the file, or 2:1, its poles even, left and right border alike?
 
-    At a pole all directions of a row are one, and column 0 follows on the last as any column on the one before. The limits
-    tell the 43 panoramas of the training scenes (all found) from 288 cuts of 2:1 out of them (none taken for one).
+    At a pole all directions of a row are one, and column 0 follows on the last as any column on the one before. A border of
+    one colour, as around a product or a slide, proves nothing. The limits tell the 43 panoramas of the training scenes (all
+    found) from 288 cuts of 2:1 out of them (none taken for one).
     """
     height, width = image.height, image.width
     if image.metadata.panorama:
@@ -198,7 +203,8 @@ def is_panorama(image: Image) -> bool:
     seam = np.abs(rows[:, 0] - rows[:, -1]).mean()
     spread = rows.std() + 1e-6
     poles = [as_unit_float(image.pixels[row : row + 1]).std(axis=1).max() / spread for row in (0, height - 1)]
-    return bool(spread > 0.01 and seam <= 2.2 * step and min(poles) <= 0.3 and max(poles) <= 0.9)
+    border = rows[:, 0].std(axis=0).max() / spread
+    return bool(spread > 0.01 and border >= 0.2 and seam <= 2.2 * step and min(poles) <= 0.3 and max(poles) <= 0.9)
 
 
 def _range_notes(largest: float, image: Image, options: ExpandOptions) -> tuple[str, ...]:
@@ -327,13 +333,16 @@ def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
     parameters = registry.build(module.Parameters, dict(options.parameters))
     top = 255 if options.bits == 8 else 65535
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
-    state = module.prepare(_linear_rows(image, options.ev, slice(None, None, _stride(image))), parameters)
+    # as it is: an operator that finds its own exposure would undo ours
+    state = module.prepare(_linear_rows(image, 0.0, slice(None, None, _stride(image))), parameters)
     for first in range(0, image.height, 256):
         rows = slice(first, first + 256)
         display = module.apply(_linear_rows(image, options.ev, rows), state)
         out[rows] = np.rint(np.clip(encode(display, Transfer.SRGB), 0, 1) * top).astype(out.dtype)
     kept = image.metadata
-    metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=kept.notes)
+    wider = image.primaries is not Primaries.BT709
+    notes = (*kept.notes, f"{image.primaries.label} shown in sRGB; colours beyond that are cut") if wider else kept.notes
+    metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=notes)
     return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
 
 

@@ -272,6 +272,10 @@ class TestPrimaries:
             np.testing.assert_array_equal(out[..., 0], out[..., 1])
             np.testing.assert_array_equal(out[..., 2], out[..., 1])
 
+    def test_rounding_makes_no_negative_colours(self, fake):
+        out = expand(photo(), ExpandOptions(primaries="rec2020")).image.pixels  # wider: nothing can be outside
+        assert out.min() >= 0
+
     def test_saturated_colours_become_negative_in_smaller_primaries(self, fake):
         codes = np.zeros((8, 8, 3), np.uint8)
         codes[..., 1] = 200
@@ -329,6 +333,9 @@ class TestPanorama:
         assert not conversion.is_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
         assert not conversion.is_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
         assert conversion.is_panorama(Image(codes[:-2], Transfer.SRGB, metadata=Metadata(panorama=True)))
+        framed = np.full_like(codes, 255)  # a product on white
+        framed[64:192, 128:384] = codes[:128, :256]
+        assert not conversion.is_panorama(Image(framed, Transfer.SRGB))
 
     def test_the_seam_does_not_show(self):
         result = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(sun=False))
@@ -366,4 +373,4 @@ class TestPanorama:
         assert (result.peak_stops > 8) is raised
         sun = result.image.metadata.header.get("hdrcli:sun")
         flat = options.get("projection") == "flat"
-        assert sun == (None if flat else "a test says so" if raised else "as the model says")
+        assert sun == (None if flat else "a test says so" if raised else "not looked for")

@@ -272,13 +272,15 @@ class _Run:
         self._remark(job, notes)
         clipped = f"{100 * max(expansion.clipped):.1f} % clipped"
         found = f"{clipped}, up to {expansion.peak_stops:+.1f} stops" if any(expansion.clipped) else "nothing clipped"
+        if expansion.image.metadata.panorama:
+            sun = expansion.image.metadata.header["hdrcli:sun"]
+            found = f"360 x 180 degree panorama, sun {'found' if expansion.sun else sun}, {found}"
+            self.say.detail(f"sun: {sun}")
         self.say.result(f"{job}  {size}, {found} ({expansion.model}, {expansion.ran_on})")
         shares = " ".join(f"{100 * share:.2f}" for share in expansion.clipped)
         self.say.detail(f"clipped R G B {shares} %, peak {expansion.peak_stops:+.2f} stops above white")
-        if expansion.image.metadata.panorama:
-            self.say.detail(f"panorama of 360 x 180 degrees; sun: {expansion.image.metadata.header['hdrcli:sun']}")
         self.say.detail(
-            f"scale: {2.0**self.options.ev:g} = white of the photo, {self.options.white_nits:g} cd/m2 in the header"
+            f"scale: white of the photo = {2.0**self.options.ev:g}; 1.0 stands for {self.options.white_nits:g} cd/m2"
         )
         times = (read - started, expanded - read, ended - expanded)
         self.say.detail("read {:.2f} s, expand {:.2f} s, write {:.2f} s".format(*times))
@@ -289,7 +291,7 @@ class _Run:
 
         options = formats.WriteOptions(
             depth=self.depth,
-            compression=self.compression,
+            compression=None if self.compression is None else self.compression.value,
             layers={"confidence": expansion.confidence} if self.confidence else {},
         )
         with targets.writable(job, self.extension) as target:

@@ -37,7 +37,8 @@ class Job:
         return "standard output" if self.output == DASH else str(self.output)
 
     def __str__(self) -> str:
-        return f"{printable(self.source_name)} -> {printable(self.output_name)}"
+        made = self.output_name if self.preview is None else f"{self.output_name}, {self.preview}"
+        return f"{printable(self.source_name)} -> {printable(made)}"
 
     def check(self, *, overwrite: bool) -> None:
         """Find cheaply what would fail: input missing or of no known type, output in the way or its folder unwritable."""
@@ -84,11 +85,13 @@ def _job(source: Path, output: Path | None, folder: Path | None, extension: str,
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
     inputs = {_identity(job.source): job.source for job in jobs if job.source != DASH}
     makers: dict[object, Path] = {}
-    sources: set[object] = set()
+    sources: dict[object, Path] = {}
     for job in jobs:
-        if _identity(job.source) in sources:
-            raise UsageError("is given twice", where=job.source, remedy="name it once")
-        sources.add(_identity(job.source))
+        twin = sources.get(_identity(job.source))
+        if twin is not None:
+            fault = "is given twice" if twin == job.source else f"is the same file as {printable(twin)}"
+            raise UsageError(fault, where=job.source, remedy="name it once")
+        sources[_identity(job.source)] = job.source
         for target in (job.output, job.preview):
             if target is None or target == DASH:
                 continue

@@ -42,6 +42,21 @@ if TYPE_CHECKING:
 HEAD_BYTES = 64
 _MAX_LINKS = 40  # as many as Linux follows
 _MAX_SUFFIX = 16
+# What photographers have besides, by their first bytes, so that the error can name it
+_FOREIGN = {
+    "HEIC": rb"....ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1)",
+    "AVIF": rb"....ftyp(?:avif|avis)",
+    "a raw photo (CR3)": rb"....ftypcrx ",
+    "a raw photo (RAF)": rb"FUJIFILMCCD-RAW",
+    "a raw photo (ORF)": rb"II(?:RO|RS)|MMOR",
+    "a raw photo (RW2)": rb"IIU\0",
+    "a video": rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XR": rb"II\xbc",
+    "a Photoshop document": rb"8BPS",
+    "a PDF": rb"%PDF",
+}
 _PLACE = re.compile("gps|latitude|longitude|altitude|location|position", re.IGNORECASE)
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -119,6 +134,11 @@ def module_for_content(path: Path) -> ModuleType:
         if module.matches(head):
             return module
     remedy = f"hdrcli reads {', '.join(names())}"
+    foreign = next((name for name, mark in _FOREIGN.items() if re.match(mark, head, re.DOTALL)), None)
+    if foreign is not None:
+        raise UnsupportedInput(
+            f"is {foreign}, which hdrcli does not read", where=path, remedy="export it as JPEG or 16-bit TIFF"
+        )
     raise UnsupportedInput("is not an image of a known type", where=path, remedy=remedy)
 
 

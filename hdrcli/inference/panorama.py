@@ -83,8 +83,8 @@ def find_sun(codes: NDArray[Any], light: NDArray[Any], white: float = 1.0) -> Su
     x, y, z = (float(v) for v in spot.middle)
     elevation, width = math.degrees(math.asin(y)), 2 * math.degrees(_disc_radius(spot.solid_angle))
     why = (
-        f"white {width:.0f} degrees wide at {elevation:.0f} degrees, sky blue/red {blue:.1f}, "
-        f"ground/sky {ground_light / sky_light:.2f}"
+        f"found {elevation:.0f} degrees up, {width:.0f} degrees wide with its glow (sky blue/red {blue:.1f}, "
+        f"ground/sky {ground_light / sky_light:.2f})"
     )
     irradiance = SUN_OVER_SKY * sky_light * white
     return Sun(elevation, math.degrees(math.atan2(x, z)), spot.solid_angle, irradiance, _colour(above / sky_light, y), why)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hdrcli.errors import UsageError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -22,6 +24,13 @@ class Parameters:
 
     mu: float = 5000.0
     peak: float = 64.0
+
+    def __post_init__(self) -> None:
+        for name in ("mu", "peak"):
+            if not 0 < getattr(self, name) <= 1e9:
+                raise UsageError(
+                    f"{getattr(self, name):g} is not above 0 and at most 1e9", where=f"-p {name}", remedy="use more"
+                )
 
 
 def prepare(sample: NDArray[Any], parameters: Parameters) -> Parameters:

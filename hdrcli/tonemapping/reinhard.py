@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hdrcli.errors import UsageError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,6 +27,15 @@ class Parameters:
     white: float = 6.5
     exposure: str = "auto"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.key <= 100:
+            raise UsageError(f"{self.key:g} is not above 0 and at most 100", where="-p key", remedy="0.18 is usual")
+        if not -10 <= self.white <= 60:
+            raise UsageError(f"{self.white:g} is not within -10..60 stops", where="-p white", remedy="6.5 is usual")
+        if self.exposure not in ("auto", "keep"):
+            fault = f"exposure is auto or keep, not {self.exposure!r}"
+            raise UsageError(fault, where="-p exposure", remedy="leave it out for auto")
+
 
 @dataclass(frozen=True)
 class State:
@@ -39,12 +50,7 @@ def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
     import numpy as np
 
     from hdrcli.color import luminance
-    from hdrcli.errors import UsageError
 
-    if parameters.exposure not in ("auto", "keep"):
-        raise UsageError(
-            f"exposure is auto or keep, not {parameters.exposure!r}", where="-p exposure", remedy="leave it out for auto"
-        )
     scale = 1.0
     if parameters.exposure == "auto":
         y = luminance(sample).astype(np.float64)

@@ -148,7 +148,7 @@ def test_dry_run_writes_nothing(cli: Cli, photo: Path) -> None:
     Path("bad.png").write_bytes(photo.read_bytes()[:200])
     ran = cli("expand", photo, "bad.png", "-m", "linear", "--dry-run", "--preview")
     assert ran.code == 3
-    assert "photo.png -> photo.exr  64x48 (dry run, nothing written)" in ran.lines
+    assert "photo.png -> photo.exr, photo.preview.png  64x48 (dry run, nothing written)" in ran.lines
     assert files() == {"photo.png", "bad.png"}
     (record,) = map(json.loads, cli("expand", photo, "-m", "linear", "--dry-run", "--json").out.splitlines())
     assert record["dry_run"] is True

@@ -176,3 +176,35 @@ def test_json_names_colour_and_projection(cli: Cli, photo: Path) -> None:
     record = json.loads(cli("expand", photo, "--json", "--primaries", "acescg", "-q").out)
     assert record["primaries"] == "ACEScg"
     assert record["panorama"] is False
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x20ftypavif", "AVIF"),
+        (b"\xff\x0a\x00", "JPEG XL"),
+        (b"\0\0\0\x14ftypisom", "a video"),
+    ],
+)
+def test_what_is_not_read_is_named(cli: Cli, head: bytes, name: str) -> None:
+    Path("x.jpg").write_bytes(head + bytes(100))
+    ran = cli("expand", "x.jpg")
+    assert ran.code == 1
+    assert f"x.jpg: is {name}, which hdrcli does not read" in ran.err
+
+
+def test_exposure_counts_after_automatic_exposure(cli: Cli, photo: Path) -> None:
+    assert cli("expand", photo, "-o", "x.exr").code == 0
+    means = []
+    for ev in (-2, 0, 2):
+        assert cli("tonemap", "x.exr", "-o", f"{ev}.png", "--ev", ev).code == 0
+        means.append(hdrcli.read(f"{ev}.png").pixels.mean())
+    assert means[0] < means[1] - 20 < means[2] - 40
+
+
+@pytest.mark.parametrize("parameter", ["key=-1", "key=0", "white=99"])
+def test_parameters_that_make_no_picture_are_refused(cli: Cli, photo: Path, parameter: str) -> None:
+    assert cli("expand", photo, "-o", "x.exr").code == 0
+    ran = cli("tonemap", "x.exr", "-p", parameter)
+    assert (ran.code, len(ran.lines)) == (2, 1)
