@@ -43,7 +43,7 @@ class ExpandOptions:
     ``ev``: exposure of the result in stops. ``white_nits``: cd/m2 that 1.0 stands for, recorded, not applied.
     ``peak_stops``: upper limit of what is reconstructed, in stops above LDR white. ``strength``: 0..1. ``half``: float16.
     ``primaries``: of the result: "keep" (the photo's) or a key of PRIMARIES. ``projection``: "equirect" (a 360 x 180 degree
-    panorama: its left and right border are neighbours), "flat", or "auto": what the file and :func:`is_panorama` say.
+    panorama: its left and right border are neighbours), "flat", or "auto": what the file and its looks say.
     ``sun``: give a panorama's sun, where there is one, the energy of a sun (beyond the usual peak), for image-based lighting;
     not with ``peak_stops``, a ``strength`` below 1 or a classical operator.
     Raises UsageError for values out of range.
@@ -121,26 +121,26 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
     options = options or ExpandOptions()
     check_photo(image)
     dtype = np.dtype(np.float16 if options.half else np.float32)
-    panorama = options.projection == "equirect" or (options.projection == "auto" and is_panorama(image))
+    panorama, sure, notes = _panorama(image, options)
+    primaries = PRIMARIES.get(options.primaries, image.primaries)
+    convert = None if primaries == image.primaries else _converter(image.primaries, primaries)
     if is_operator(options.model):
-        pixels, model, ran_on = _expand_classical(image, options, dtype)
+        pixels, model, ran_on = _expand_classical(image, options, dtype, convert)
         weights = "none"
     else:
         generator = load_generator(options.model, options.backend, options.device)
         settings = Reconstruction(options.whole, options.peak_stops, options.strength, 2.0**options.ev)
         coarse = ask(generator, image.pixels, image.transfer, image.primaries, stored=image.stored, equirect=panorama)
-        pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype, stored=image.stored)
+        pixels = reconstruct(image.pixels, image.transfer, coarse, settings, dtype, stored=image.stored, convert=convert)
         model, ran_on = f"{generator.spec.name} {generator.spec.version}", generator.ran_on
         weights = f"sha256:{generator.spec.digest}"
     sun: Sun | None = None
     wants_sun = options.sun and options.peak_stops is None and options.strength == 1 and not is_operator(options.model)
-    if panorama and wants_sun:
+    if sure and wants_sun:
         sun = find_sun(image.codes, pixels, 2.0**options.ev)
         if sun is not None:
             raise_sun(pixels, image.codes, sun)
     largest = _largest(pixels)
-    primaries = PRIMARIES.get(options.primaries, image.primaries)
-    _convert(pixels, image.primaries, primaries)
     clipped = _clipped_shares(image.codes)
     header = {
         "software": f"hdrcli {__version__}",
@@ -152,31 +152,50 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         "hdrcli:scale": f"{2.0**options.ev:g} = LDR white",
         "hdrcli:clipped": " ".join(f"{share:.4f}" for share in clipped),
     }
-    if panorama:
+    if sure:
         header["hdrcli:projection"] = "equirectangular"
         header["hdrcli:sun"] = sun.why if sun is not None else "none found" if wants_sun else "not looked for"
     kept = image.metadata
-    notes = kept.notes + (_range_notes(largest, image, options) if options.half else ())
-    metadata = Metadata(exif=kept.exif, panorama=panorama, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
+    notes = kept.notes + notes + (_range_notes(largest, image, options) if options.half else ())
+    metadata = Metadata(exif=kept.exif, panorama=sure, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
     result = Image(pixels, Transfer.LINEAR, primaries, options.white_nits, metadata)
     peak = max(largest / 2.0**options.ev, 1e-6)
     return Expansion(result, model, ran_on, clipped, float(np.log2(peak)), image, options, sun)
 
 
-def _convert(light: NDArray[Any], source: AnyPrimaries, target: AnyPrimaries) -> None:
-    """Linear RGB to other primaries, in place, in row strips. Colours beyond them become negative; halves stay finite."""
-    if source == target:
-        return
-    limit = np.float32(HALF_MAX if light.dtype == np.float16 else FLOAT_MAX)
+def _converter(source: AnyPrimaries, target: AnyPrimaries) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """From linear RGB, ``(h, W, 3) float32``, to other primaries. Colours beyond them become negative."""
 
-    def convert(rows: slice) -> None:
-        strip = light[rows].astype(np.float32)
-        result = converted(strip, source, target)
+    def convert(light: NDArray[np.float32]) -> NDArray[np.float32]:
+        result = converted(light, source, target)
         # what only rounding made negative would be reported as a colour beyond the primaries
-        result[(result < 0) & (result > np.float32(-1e-6) * brightest_channel(strip)[..., None])] = 0
-        light[rows] = np.clip(result, -limit, limit)
+        result[(result < 0) & (result > np.float32(-1e-6) * brightest_channel(light)[..., None])] = 0
+        return result
 
-    _by_strips(convert, len(light))
+    return convert
+
+
+def _panorama(image: Image, options: ExpandOptions) -> tuple[bool, bool, tuple[str, ...]]:
+    """Is it an equirectangular panorama, is that sure (said by the user or the file), and remarks.
+
+    What only looks like one is shown to the generator without a border, which harms nothing; it gets no sun, and is not
+    called one in the output. Raises MismatchError where the user says so of a picture that is not 2:1.
+    """
+    size, fits = f"{image.width} x {image.height}", abs(image.width - 2 * image.height) <= 0.01 * image.width
+    if options.projection == "flat":
+        return False, False, ()
+    if options.projection == "equirect":
+        if not fits:
+            raise MismatchError(f"is {size}, an equirectangular panorama is 2:1", remedy="leave out --projection equirect")
+        return True, True, ()
+    if image.metadata.panorama:
+        if fits:
+            return True, True, ()
+        return False, False, (f"says it is a 360 x 180 degree panorama, but {size} is not 2:1; taken as flat",)
+    if not looks_like_panorama(image):
+        return False, False, ()
+    remedy = "--projection equirect also gives it a sun, flat says it is none"
+    return True, False, (f"looks like a 360 x 180 degree panorama, so its seam is closed; {remedy}",)
 
 
 def _by_strips(work: Callable[[slice], None], rows: int) -> None:
@@ -186,16 +205,14 @@ def _by_strips(work: Callable[[slice], None], rows: int) -> None:
             pass
 
 
-def is_panorama(image: Image) -> bool:
-    """Is the picture an equirectangular panorama: says the file, or 2:1, its poles even, left and right border alike?
+def looks_like_panorama(image: Image) -> bool:
+    """Does the picture look equirectangular: 2:1, its poles even, left and right border alike?
 
     At a pole all directions of a row are one, and column 0 follows on the last as any column on the one before. A border of
-    one colour, as around a product or a slide, proves nothing. The limits tell the 43 panoramas of the training scenes (all
-    found) from 288 cuts of 2:1 out of them (none taken for one).
+    one colour, as around a product or a slide, proves nothing. The limits find the 43 panoramas of the training scenes, and
+    none of 288 cuts of 2:1 out of them; a calm sea at 2:1 passes too, so nothing is done on this evidence that could harm.
     """
     height, width = image.height, image.width
-    if image.metadata.panorama:
-        return True
     if width != 2 * height or height < 64:
         return False
     rows = as_unit_float(image.pixels[:: max(1, height // 256)])  # whole rows: the poles and the seam must be among them
@@ -231,9 +248,9 @@ def is_operator(model: str) -> bool:
 
 
 def _largest(pixels: NDArray[Any]) -> float:
-    """The largest value; halves >= 0 sort like the integers of their bits, and those are compared much faster."""
+    """The largest value, if any is above 0: halves sort like the signed integers of their bits, compared much faster."""
     if pixels.dtype == np.float16:
-        return float(pixels.view(np.uint16).max().view(np.float16))
+        return float(pixels.view(np.int16).max().view(np.float16))
     return float(pixels.max())
 
 
@@ -248,7 +265,12 @@ def check_photo(image: Image) -> None:
         raise MismatchError("has float codes", remedy="expand takes 8- and 16-bit photos")
 
 
-def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]) -> tuple[NDArray[Any], str, str]:
+def _expand_classical(
+    image: Image,
+    options: ExpandOptions,
+    dtype: np.dtype[Any],
+    convert: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None,
+) -> tuple[NDArray[Any], str, str]:
     if options.whole or (options.backend, options.device) != ("auto", "auto"):
         fault = f"{options.model} is a classical operator: it has neither --reconstruct all nor --backend and --device"
         raise UsageError(fault, where="--model", remedy="leave them out")
@@ -262,7 +284,8 @@ def _expand_classical(image: Image, options: ExpandOptions, dtype: np.dtype[Any]
     def work(rows: slice) -> None:
         linear = look_up(table, image.pixels[rows])
         light = np.minimum(mixed(linear, module.apply(linear, parameters, image.primaries), options.strength), brightest)
-        out[rows] = np.minimum(light * np.float32(2.0**options.ev), limit)
+        light = np.asarray(light * np.float32(2.0**options.ev), dtype=np.float32)
+        out[rows] = np.clip(light if convert is None else convert(light), -limit, limit)
 
     _by_strips(work, image.height)
     settings = ", ".join(f"{name}={value:g}" for name, value in vars(parameters).items())

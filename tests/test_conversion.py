@@ -263,7 +263,20 @@ class TestPrimaries:
         matrix = conversion_matrix(Primaries.ADOBE_RGB, target)
         expected = kept.image.pixels.astype(np.float64) @ matrix.T
         np.testing.assert_allclose(result.image.pixels, expected, rtol=2e-3 if half else 1e-5, atol=1e-2 if half else 1e-5)
-        assert result.peak_stops == kept.peak_stops
+        assert result.peak_stops == pytest.approx(np.log2(result.image.pixels.max()), abs=1e-3)
+
+    @pytest.mark.parametrize("name", ["srgb", "acescg"])
+    @pytest.mark.parametrize("model", ["linear", "default"])
+    def test_halves_are_rounded_once(self, name, model):
+        image = photo(primaries=Primaries.DISPLAY_P3)
+        target = conversion.PRIMARIES[name]
+        out = expand(image, ExpandOptions(model=model, half=True, primaries=name)).image.pixels
+        measured = (image.pixels < 239).all(axis=2)
+        v = decode(image.pixels[measured] / 255, Transfer.SRGB)
+        exact = v @ conversion_matrix(Primaries.DISPLAY_P3, target).T
+        exact[np.abs(exact) < 1e-6 * v.max(axis=1, keepdims=True)] = 0
+        ulp = np.spacing(np.abs(exact).astype(np.float16)).astype(np.float64)
+        assert (np.abs(out[measured].astype(np.float64) - exact) <= 0.52 * ulp + 1e-6 * v.max(axis=1, keepdims=True)).all()
 
     def test_grey_stays_grey(self, fake):
         codes = np.repeat(photo().pixels[..., :1], 3, axis=2)
@@ -328,24 +341,38 @@ def panorama(width=512):
 class TestPanorama:
     def test_is_found_by_its_poles_and_its_seam(self):
         codes = panorama()
-        assert conversion.is_panorama(Image(codes, Transfer.SRGB))
-        assert not conversion.is_panorama(Image(codes[:-2], Transfer.SRGB))
-        assert not conversion.is_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
-        assert not conversion.is_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
-        assert conversion.is_panorama(Image(codes[:-2], Transfer.SRGB, metadata=Metadata(panorama=True)))
+        assert conversion.looks_like_panorama(Image(codes, Transfer.SRGB))
+        assert not conversion.looks_like_panorama(Image(codes[:-2], Transfer.SRGB))
+        assert not conversion.looks_like_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
+        assert not conversion.looks_like_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
         framed = np.full_like(codes, 255)  # a product on white
         framed[64:192, 128:384] = codes[:128, :256]
-        assert not conversion.is_panorama(Image(framed, Transfer.SRGB))
+        assert not conversion.looks_like_panorama(Image(framed, Transfer.SRGB))
 
     def test_the_seam_does_not_show(self):
-        result = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(sun=False))
-        assert result.image.metadata.panorama
+        result = expand(Image(panorama(), Transfer.SRGB))
+        assert any("looks like" in note for note in result.image.metadata.notes)
         stops = np.log2(result.image.pixels[66:100] + 2.0**-10)
         seam = np.abs(stops[:, 0] - stops[:, -1]).mean()
         inside = np.abs(np.diff(stops[:, :24], axis=1)).mean()
         assert seam < 2 * inside + 0.01
         flat = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(projection="flat"))
-        assert not flat.image.metadata.panorama
+        assert flat.image.metadata.notes == ()
+        stops = np.log2(flat.image.pixels[66:100] + 2.0**-10)
+        assert np.abs(stops[:, 0] - stops[:, -1]).mean() > seam
+
+    def test_looks_alone_give_no_sun_and_no_name(self, monkeypatch):
+        monkeypatch.setattr(conversion, "find_sun", lambda *arguments: pytest.fail("looked for"))
+        result = expand(Image(panorama(), Transfer.SRGB))
+        assert not result.image.metadata.panorama
+        assert "hdrcli:projection" not in result.image.metadata.header
+
+    def test_other_forms_are_no_panoramas_whoever_says_so(self, fake):
+        with pytest.raises(MismatchError, match="2:1"):
+            expand(photo(), ExpandOptions(projection="equirect"))
+        result = expand(photo(metadata=Metadata(panorama=True)))
+        assert not result.image.metadata.panorama
+        assert any("not 2:1" in note for note in result.image.metadata.notes)
 
     def test_unknown_projection_is_refused(self):
         with pytest.raises(UsageError, match="no projection"):
@@ -368,7 +395,8 @@ class TestPanorama:
             elevation=20.0, azimuth=-170.0, solid_angle=0.02, irradiance=40.0, colour=(1.0, 1.0, 1.0), why="a test says so"
         )
         monkeypatch.setattr(conversion, "find_sun", lambda codes, light, white: found)
-        result = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(**options))
+        said = Metadata(panorama=True)
+        result = expand(Image(panorama(), Transfer.SRGB, metadata=said), ExpandOptions(**options))
         assert (result.sun is found) is raised
         assert (result.peak_stops > 8) is raised
         sun = result.image.metadata.header.get("hdrcli:sun")

@@ -171,10 +171,10 @@ def _facts(image: Image, profile: str | None) -> dict[str, Any]:
 
 def _looks_like_panorama(image: Image) -> bool:
     """Would expand take it for one? It looks at photos only."""
-    from hdrcli.conversion import is_panorama
+    from hdrcli.conversion import looks_like_panorama
     from hdrcli.inspection import holds_light
 
-    return not holds_light(image) and is_panorama(image)
+    return not holds_light(image) and not image.metadata.panorama and looks_like_panorama(image)
 
 
 def _numbers(statistics: Statistics) -> dict[str, Any]:

@@ -160,11 +160,13 @@ def reconstruct(
     dtype: np.dtype[Any] | type = np.float32,
     *,
     stored: NDArray[Any] | None = None,
+    convert: Callable[[Floats], Floats] | None = None,
 ) -> NDArray[Any]:
     """The photo with its light back: ``(H, W, 3)`` uint8|uint16 -> ``(H, W, 3)`` float16|float32, scene-linear, 1 = LDR white.
 
-    ``stored`` as in :func:`ask`: which pixels are lost, and how much, it says; their light comes from ``codes``.
-    Raises MismatchError for codes of another type. float16 is rounded from float32 and stays finite (at most 65504).
+    ``stored`` as in :func:`ask`: which pixels are lost, and how much, it says; their light comes from ``codes``. ``convert``:
+    what becomes of each strip of light, ``(h, W, 3) float32``, before it is rounded (to other primaries). Raises MismatchError
+    for codes of another type. float16 is rounded once, from float32, and stays finite (at most 65504).
     """
     stored = codes if stored is None else stored
     for values in (codes, stored):
@@ -174,30 +176,27 @@ def reconstruct(
         raise MismatchError(f"stored codes have shape {stored.shape}, the photo {codes.shape}")
     dtype = np.dtype(dtype)
     limit = np.float32(HALF_MAX if dtype == np.float16 else FLOAT_MAX)
+    gain = np.float32(settings.gain)
     linear = decoding_table(transfer, int(np.iinfo(codes.dtype).max) + 1)
     peak_stops = np.float32(min(coarse.peak_stops, math.inf if settings.peak_stops is None else settings.peak_stops))
-    table = np.minimum(linear * np.float32(settings.gain), limit).astype(dtype)
-    out = look_up(table, codes)
-    if settings.whole and settings.strength > 0:
-        response = _response_grids(coarse)
-
-        def respond(strip: tuple[int, int]) -> None:
-            first, last = strip
-            light = look_up(linear, codes[first:last])
-            measured = np.minimum(_apply_response(light, response, codes.shape, first, last), np.exp2(peak_stops))
-            measured = mixed(light, measured, settings.strength)
-            out[first:last] = np.minimum(measured * np.float32(settings.gain), limit)
-
-        _run(respond, _strips(codes.shape[0]))
-    lost = _Lost.find(stored)
-    if lost is None or settings.strength == 0:
-        return out
+    # light that is converted is rounded after that; else the table holds it as it shall be stored
+    table = linear * gain if convert is not None else np.minimum(linear * gain, limit).astype(dtype)
+    response = _response_grids(coarse) if settings.whole and settings.strength > 0 else None
+    lost = None if settings.strength == 0 else _Lost.find(stored)
     log_linear = np.log2(linear + np.float32(STOPS_FLOOR))
-    grids = _highlight_grids(codes, log_linear, coarse, lost)
+    grids = None if lost is None else _highlight_grids(codes, log_linear, coarse, lost)
     blend = blend_table(int(np.iinfo(stored.dtype).max) + 1)
+    out = np.empty(codes.shape, dtype)
 
-    def mend(strip: tuple[int, int]) -> None:
-        first, last = strip
+    def respond(part: NDArray[Any], first: int, last: int) -> None:
+        assert response is not None
+        light = look_up(linear, codes[first:last])
+        measured = np.minimum(_apply_response(light, response, codes.shape, first, last), np.exp2(peak_stops))
+        part[:] = np.minimum(mixed(light, measured, settings.strength) * gain, limit)
+
+    def mend(part: NDArray[Any], first: int, last: int) -> None:
+        assert lost is not None
+        assert grids is not None
         index = lost.pixels(first, last)
         said_seen = grids.at(codes.shape, first, last, index).T
         v = codes[first:last].reshape(-1, 3)[index].T
@@ -206,14 +205,25 @@ def reconstruct(
         # brighter survivors are less noisy; what is itself about to clip has no say
         say = (1 - weight) * light
         stops = said_seen[:3] + _lent_stops(say, say * log_linear[v], said_seen[3:])
-        target = out[first:last].reshape(-1, 3)
-        base = target[index].T.astype(np.float32) / np.float32(settings.gain) if settings.whole else light
+        target = part.reshape(-1, 3)
+        base = target[index].T.astype(np.float32) / gain if settings.whole else light
         reconstructed = np.maximum(np.exp2(np.minimum(stops, peak_stops)) - np.float32(STOPS_FLOOR), 0)
         said = mixed(base, reconstructed, settings.strength)
         result = base + weight * np.maximum(said - base, 0)
-        target[index] = np.minimum(result * np.float32(settings.gain), limit).T
+        target[index] = np.minimum(result * gain, limit).T
 
-    _run(mend, lost.strips())
+    busy = frozenset() if lost is None else frozenset(lost.strips())
+
+    def work(strip: tuple[int, int]) -> None:
+        first, last = strip
+        part = look_up(table, codes[first:last])
+        if response is not None:
+            respond(part, first, last)
+        if strip in busy:
+            mend(part, first, last)
+        out[first:last] = part if convert is None else np.clip(convert(part), -limit, limit)
+
+    _run(work, _strips(codes.shape[0]))
     return out
 
 

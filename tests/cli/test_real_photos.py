@@ -144,13 +144,17 @@ def test_primaries(cli: Cli, name: str) -> None:
 
 def test_panorama_by_its_xmp(cli: Cli) -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r GPano:ProjectionType="equirectangular"/></x:xmpmeta>'
-    save("p.png")
+    save("p.png", codes(32, 64))
     with PIL.Image.open("p.png") as picture:
         picture.save("p.jpg", xmp=xmp)
     assert cli("expand", "p.jpg", "-m", "linear").code == 0
     assert hdrcli.read("p.exr").metadata.panorama
     assert cli("expand", "p.jpg", "-m", "linear", "--projection", "flat", "-o", "flat.exr").code == 0
     assert not hdrcli.read("flat.exr").metadata.panorama
+    save("photo.png")
+    ran = cli("expand", "photo.png", "--projection", "equirect")
+    assert (ran.code, len(ran.lines)) == (1, 1)
+    assert "2:1" in ran.err
 
 
 def test_threads_change_nothing_but_the_time(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
