@@ -22,6 +22,7 @@ COPY_AGAIN = "copy it again from where it came"
 _MAX_SIDE = 1 << 20  # OpenCV's own limit
 _CHROMATICITY_TOLERANCE = 0.001  # files round to three digits
 _GAMMA_TOLERANCE = 0.011  # 0.45, 0.4545 and 0.45455 are all meant for 1 / 2.2
+_MAX_GAMMA = 10.0
 
 
 def read_whole(path: str | Path, decode: Callable[[bytes], Image]) -> Image:
@@ -43,8 +44,8 @@ class Decoded:
 
     ``pixels``: ``(H, W, 3)`` RGB codes, uint8 or uint16, or floats, in file order; ``grey``: three equal channels of one.
     ``alpha``: ``(H, W) float32``, straight. ``exif``, ``xmp``, ``icc``: raw payloads; ``icc`` is empty where a profile is there
-    but not whole. ``orientation``: 1..8 where the format says it outside of EXIF. ``meaning``: transfer and primaries where
-    the format names them itself (they go before ``icc``).
+    but not whole. ``orientation``: 1..8 where the format says it outside of EXIF. ``meaning``: transfer, or the power of codes
+    that light is, and primaries where the format names them itself (they go before ``icc``). Float pixels may be overwritten.
     """
 
     pixels: Pixels
@@ -54,15 +55,15 @@ class Decoded:
     xmp: bytes | None = None
     icc: bytes | None = None
     orientation: int | None = None
-    meaning: tuple[Transfer, AnyPrimaries] | None = None
+    meaning: tuple[Transfer | float, AnyPrimaries] | None = None
     notes: tuple[str, ...] = ()
 
 
 def assembled(found: Decoded) -> Image:
     """The Image that a decoder's findings make: profile honoured, orientation applied once, opaque alpha dropped.
 
-    Without a profile codes are sRGB, or Adobe RGB where EXIF says so as cameras do; floats are linear light. Raises what
-    :func:`hdrcli.formats._icc.interpret` raises.
+    Without a profile codes are sRGB, or Adobe RGB where EXIF says so as cameras do. Floats are linear light, and become it
+    where a profile gives them a curve. Raises what :func:`hdrcli.formats._icc.interpret` raises.
     """
     from hdrcli.color import Primaries, Transfer
     from hdrcli.formats import _exif, _icc, _xmp
@@ -70,7 +71,7 @@ def assembled(found: Decoded) -> Image:
 
     notes, exif = found.notes, None if found.exif is None else _exif.without_prefix(found.exif)
     if found.meaning is not None:
-        meaning = _icc.Meaning(found.pixels, *found.meaning)
+        meaning = _icc.as_stated(found.pixels, *found.meaning)
     elif found.icc is not None:
         meaning = _icc.interpret(found.icc, found.pixels, grey=found.grey)
     elif found.pixels.dtype.kind == "f":
@@ -102,7 +103,7 @@ def assembled(found: Decoded) -> Image:
         notes=notes + meaning.notes,
     )
     # SMPTE ST 2084: code 1 is 10000 cd/m2
-    white = 10000.0 if meaning.transfer is Transfer.PQ else None
+    white = 10000.0 if meaning.transfer is Transfer.PQ else meaning.white_luminance
     return Image(pixels, meaning.transfer, meaning.primaries, white, metadata, stored)
 
 
@@ -159,11 +160,12 @@ def straight_alpha(codes: Pixels) -> NDArray[np.float32] | None:
 
 def calibrated(
     exponent: float | None, chromaticities: Chromaticities | None
-) -> tuple[tuple[Transfer, AnyPrimaries], tuple[str, ...]]:
+) -> tuple[tuple[Transfer | float, AnyPrimaries], tuple[str, ...]]:
     """Transfer and primaries of a file that says them in numbers, and notes: codes are light to the power 1/exponent.
 
     What is not given is sRGB's. An exponent of 2.2 with sRGB's primaries, or with none, is how files say sRGB that can't
     name it (PNG, Third Edition, 11.3.2.5: to go beside an sRGB chunk); with others it is a power of 2.2, as in browsers.
+    The exponent itself comes back where no transfer has it; one that leaves of a picture but black and white makes no sense.
     """
     from hdrcli.color import Primaries, Transfer, chromaticities_of, named_primaries
 
@@ -182,12 +184,12 @@ def calibrated(
         primaries = found or primaries
     usual = Transfer.SRGB if primaries is Primaries.BT709 else Transfer.GAMMA22
     known = {1.0: Transfer.LINEAR, 1.8: Transfer.GAMMA18, 2.2: usual}
-    transfer: Transfer | None = Transfer.SRGB
-    if exponent is not None:
-        transfer = next((t for value, t in known.items() if abs(exponent / value - 1) <= _GAMMA_TOLERANCE), None)
-        if transfer is None:
-            notes += (f"its gamma of {exponent:.4g} is ignored; taken as sRGB's",)
-    return (transfer or Transfer.SRGB, primaries), notes
+    if exponent is None:
+        return (Transfer.SRGB, primaries), notes
+    if not 1 / _MAX_GAMMA <= exponent <= _MAX_GAMMA:
+        return (Transfer.SRGB, primaries), (*notes, f"its gamma of {exponent:.4g} makes no sense; taken as sRGB's")
+    transfer = next((t for value, t in known.items() if abs(exponent / value - 1) <= _GAMMA_TOLERANCE), None)
+    return (exponent if transfer is None else transfer, primaries), notes
 
 
 def damaged(how: str) -> InputError:

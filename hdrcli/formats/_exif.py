@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hdrcli.image import Pixels
-
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD, _INTEROPERABILITY_IFD, _SUB_IFDS, _XMP = 0x8769, 0x8825, 0xA005, 0x014A, 0x02BC
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _IFD = 1, 2, 3, 4, 5, 7, 13
 # TIFF 6.0, section 2: bytes a value of each type takes; 13 (IFD) is of the TIFF supplement 1
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_WHOLE = {_BYTE: "B", _SHORT: "H", _LONG: "I", _IFD: "I"}  # whole numbers, and struct's letters for them
 _COPYRIGHT = 0x8298
 _MAX_FOLDERS = 32  # a photo has five
+_MAX_LONG = 2**32 - 1
 _MAX_TEXT = 1 << 16  # bytes; all of a JPEG's EXIF
 
 
@@ -64,22 +64,24 @@ def without_prefix(payload: bytes) -> bytes:
 def orientation(exif: bytes) -> int:
     """The orientation, 1..8, of a TIFF structure; 1 if there is none or it makes no sense."""
     tiff = _Tiff.of(exif)
-    value = None if tiff is None or _orientation_place(tiff) is None else tiff.integer(tiff.main, _ORIENTATION)
+    value = None if tiff is None or _orientation_entry(tiff) is None else tiff.integer(tiff.main, _ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
 
 
 def upright(exif: bytes) -> bytes:
     """The same payload with orientation 1, so that nobody turns the pixels a second time."""
     tiff = _Tiff.of(exif)
-    place = None if tiff is None else _orientation_place(tiff)
-    if tiff is None or place is None:
+    entry = None if tiff is None else _orientation_entry(tiff)
+    if tiff is None or entry is None:
         return exif
-    return exif[:place] + struct.pack(tiff.order + "H", 1) + exif[place + 2 :]
+    one = struct.pack(tiff.order + _WHOLE[entry.kind], 1)
+    return exif[: entry.start] + one + exif[entry.start + entry.size :]
 
 
-def _orientation_place(tiff: _Tiff) -> int | None:
+def _orientation_entry(tiff: _Tiff) -> _Entry | None:
+    """The standard wants a SHORT; some writers take another type, and viewers follow them."""
     entry = tiff.main.get(_ORIENTATION)
-    return entry.start if entry is not None and (entry.kind, entry.count) == (_SHORT, 1) else None
+    return entry if entry is not None and entry.kind in _WHOLE and entry.count == 1 else None
 
 
 def says_adobe_rgb(exif: bytes) -> bool:
@@ -92,18 +94,6 @@ def says_adobe_rgb(exif: bytes) -> bool:
         and tiff.integer(tiff.exif, 0xA001) == 65535
         and tiff.text(tiff.folder_in(tiff.exif, 0xA005), 1) == "R03"
     )
-
-
-def turned(pixels: Pixels, orientation: int) -> Pixels:
-    """Pixels as they shall be seen: ``(H, W)`` or ``(H, W, C)``, transposed for orientations 5 to 8."""
-    import cv2
-    import numpy as np
-
-    if orientation in (5, 6, 7, 8):
-        pixels = np.asarray(cv2.transpose(pixels))
-    # OpenCV's codes: 1 left-right, 0 up-down, -1 both
-    code = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
-    return pixels if code is None else np.asarray(cv2.flip(pixels, code))
 
 
 @dataclass(frozen=True)
@@ -173,7 +163,7 @@ class _Tiff:
 
     def integer(self, folder: _Folder, tag: int) -> int | None:
         entry = folder.get(tag)
-        code = None if entry is None else {_BYTE: "B", _SHORT: "H", _LONG: "I", _IFD: "I"}.get(entry.kind)
+        code = None if entry is None else _WHOLE.get(entry.kind)
         return None if entry is None or code is None else int(struct.unpack_from(self.order + code, self.data, entry.start)[0])
 
     def numbers(self, folder: _Folder, tag: int) -> list[Fraction] | None:
@@ -387,10 +377,10 @@ def _text_value(text: str) -> _Value:
 def _rational_value(number: float) -> _Value:
     """A fraction that is this number, or the simplest that agrees in single precision: 1/125 for 0.008 and for its float32."""
     exact = Fraction(number)
-    simple = [exact.limit_denominator(10**power) for power in range(10)]
-    found = next((f for f in simple[:5] if float(f) == number), None)
-    found = found or next((f for f in simple if abs(f - exact) <= exact / 2**24), simple[-1])
-    return _RATIONAL, 1, struct.pack("<II", min(found.numerator, 2**32 - 1), found.denominator)
+    simple = [f for f in (exact.limit_denominator(10**power) for power in range(10)) if f.numerator <= _MAX_LONG]
+    found = next((f for f in simple if f.denominator <= 10**4 and float(f) == number), None)
+    found = found or next((f for f in simple if abs(f - exact) <= exact / 2**24), (simple or [Fraction(_MAX_LONG)])[-1])
+    return _RATIONAL, 1, struct.pack("<II", found.numerator, found.denominator)
 
 
 def without_gps(exif: bytes) -> bytes:

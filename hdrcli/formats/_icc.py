@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # Two units of 16 bit: tables are rounded to one, and vendors rounded at different places.
 _CURVE_TOLERANCE = 3e-5
-# Published profiles of one space differ by this much: HP's sRGB, which most photos carry, is 2e-4 off the Bradford-adapted
-# primaries of BT.709 (it took another D65), Apple's and Adobe's are 2e-5 off theirs by rounding.
+# Published profiles of one space differ by this much. HP's sRGB, which most photos carry, is 2e-4 (14 units of 16 bit) off the
+# Bradford-adapted primaries of BT.709, for it took another D65; the others are at most 3 units off theirs, by rounding. They
+# are meant for these primaries and read as such: that much XYZ differs from what LittleCMS makes of them.
 _COLORANT_TOLERANCE = 3e-4
 # Linear light that a colour may lie outside of primaries: interpolation in Lab leaves the gamut that a table was made of, a
 # 33-point table of sRGB by 1e-4 below and 1.2e-3 above, where it cuts no more than a highlight's last thousandth
@@ -38,11 +39,13 @@ _PCS_WHITE = (0.9642, 1.0, 0.8249)  # X, Y, Z of the connection space: D50, ICC.
 _D50 = (63190, 65536, 54061)  # the same in 1/65536
 # Closest to 1.8 and to Adobe RGB's 2.19921875 that a curve of one 8.8 number can say: how profiles of these spaces write it
 _GAMMAS = {"GAMMA18": 461, "GAMMA22": 563}
+_LABELS = {"SRGB": "sRGB", "GAMMA18": "gamma 1.8", "GAMMA22": "gamma 2.2", "PQ": "PQ", "HLG": "HLG"}
 
 # LittleCMS (lcms2.h): the colorimetric intent with black point compensation, as picture editors do; never its
 # precalculated tables, which are up to hundreds of 16-bit codes off.
 _RELATIVE_COLORIMETRIC = 1
 _FLAGS = 0x2000 | 0x0100  # BLACKPOINTCOMPENSATION | NOOPTIMIZE
+_CUT = "; values above 1 are cut, where its curve ends"
 _REMEDY_CMYK = "convert it to RGB with the profile it was made for"
 
 Curve = Callable[["NDArray[Any]"], "NDArray[Any]"]  # code values to linear light, floats, 0..1 and beyond
@@ -67,8 +70,9 @@ class Profile:
 class Meaning:
     """What the numbers of a picture mean under its profile.
 
-    ``pixels``: ``(H, W, 3)``, the file's own where a transfer and primaries can say it; else converted, uint16 for integers,
-    and then ``stored`` holds the file's codes. ``notes``: remarks for the user.
+    ``pixels``: ``(H, W, 3)``; codes are the file's own where a transfer and primaries can say it, else converted to uint16, and
+    then ``stored`` holds the file's; floats are linear light. ``notes``: remarks for the user. ``white_luminance``: cd/m2 of
+    linear light 1, where the curve said it.
     """
 
     pixels: Pixels
@@ -76,6 +80,7 @@ class Meaning:
     primaries: AnyPrimaries
     stored: Pixels | None = None
     notes: tuple[str, ...] = ()
+    white_luminance: float | None = None
 
 
 def parse(icc: bytes) -> Profile:
@@ -97,16 +102,25 @@ def parse(icc: bytes) -> Profile:
     return Profile(name, space, _find_transfer(curves) if curves else None, primaries, curves)
 
 
-def cicp(primaries: int, transfer: int) -> tuple[Transfer | None, Primaries | None]:
+def cicp(primaries: int, transfer: int) -> tuple[Transfer | None, AnyPrimaries | None]:
     """Code points of ITU-T H.273, tables 2 and 3, None for those that can't be expressed."""
-    from hdrcli.color import Primaries, Transfer
+    from hdrcli.color import Chromaticities, Primaries, Transfer
 
     transfers = {4: Transfer.GAMMA22, 8: Transfer.LINEAR, 13: Transfer.SRGB, 16: Transfer.PQ, 18: Transfer.HLG}
-    sets = {1: Primaries.BT709, 9: Primaries.BT2020, 12: Primaries.DISPLAY_P3}
+    d65 = Primaries.BT709.value.white
+    television_525 = Chromaticities((0.63, 0.34), (0.31, 0.595), (0.155, 0.07), d65)
+    sets: dict[int, AnyPrimaries] = {
+        1: Primaries.BT709,
+        5: Chromaticities((0.64, 0.33), (0.29, 0.6), (0.15, 0.06), d65),  # television of 625 lines
+        6: television_525,
+        7: television_525,
+        9: Primaries.BT2020,
+        12: Primaries.DISPLAY_P3,
+    }
     return transfers.get(transfer), sets.get(primaries)
 
 
-def _code_points(tag: bytes | memoryview) -> tuple[Transfer | None, Primaries | None]:
+def _code_points(tag: bytes | memoryview) -> tuple[Transfer | None, AnyPrimaries | None]:
     return cicp(tag[8], tag[9]) if bytes(tag[:4]) == b"cicp" and len(tag) >= 12 else (None, None)
 
 
@@ -186,10 +200,17 @@ def _curve(tag: memoryview) -> Curve:
     if count == 1:
         named = next((Transfer[name] for name, number in _GAMMAS.items() if number == table[0]), None)
         gamma = table[0] / 256
-        return lambda x: decode(x, named) if named is not None else np.asarray(np.maximum(x, 0) ** gamma)
+        return (lambda x: decode(x, named)) if named is not None else _power(gamma)
     places = np.linspace(0, 1, count)
     table /= 65535
     return lambda x: np.interp(x, places, table)
+
+
+def _power(exponent: float) -> Curve:
+    """``x ** exponent``; odd below 0, as the curves of hdrcli.color are."""
+    import numpy as np
+
+    return lambda x: np.copysign(np.abs(x) ** exponent, x)
 
 
 def _parametric(tag: memoryview) -> Curve:
@@ -325,32 +346,58 @@ def _curve_tag(transfer: Transfer) -> bytes:
 def interpret(icc: bytes, pixels: Pixels, *, grey: bool) -> Meaning:
     """What the numbers of an RGB or grey picture mean under its profile.
 
-    ``pixels``: ``(H, W, 3)``, three equal channels for ``grey``. They come back untouched under a profile that a transfer
-    function and primaries can express. Under another, integers become uint16 with the sRGB curve, floats linear light
-    (float32), in the profile's own primaries or, for tables, in the narrowest known ones that hold all its colours:
-    relative colorimetric, with black point compensation for tables, which know no light above white. A profile that is
-    damaged, or for other pixels, is noted and sRGB assumed.
+    ``pixels``: ``(H, W, 3)``, three equal channels for ``grey``. Codes come back untouched under a profile that a transfer
+    function and primaries can express, else as uint16 with the sRGB curve. Floats become linear light, float32 where a curve
+    changes them, in place where they are that already; values beyond 0..1 survive curves of a formula, not those of tables.
+    Primaries are the profile's own or, for tables, the narrowest known ones that hold all its colours: relative colorimetric,
+    with black point compensation for tables, which know no light above white. A profile that is damaged, or for other pixels,
+    is noted, and what goes without one assumed: sRGB, linear Rec.709 for floats.
     """
     try:
         profile = parse(icc)
     except ValueError:
-        return _as_srgb(pixels, "its ICC profile is damaged")
+        return _as_without(pixels, "its ICC profile is damaged")
     if profile.space != "RGB" and not (grey and profile.space == "GRAY"):
-        return _as_srgb(pixels, f"its ICC profile {profile.name!r} is for {profile.space}, not for these pixels")
+        return _as_without(pixels, f"its ICC profile {profile.name!r} is for {profile.space}, not for these pixels")
     if profile.transfer is not None and profile.primaries is not None:
-        return Meaning(pixels, profile.transfer, profile.primaries)
+        return as_stated(pixels, profile.transfer, profile.primaries)
     if profile.curves and profile.primaries is not None:
-        return _by_curves(pixels, profile.curves, profile.primaries, profile.name)
+        return _by_curves(pixels, profile.curves, profile.primaries, _converted_note(profile.name))
     by_tables = None
     if not profile.curves:
         by_tables = _by_grey_tables(pixels, icc, profile.name) if profile.space == "GRAY" else _by_tables(pixels, icc, profile)
-    return by_tables or _as_srgb(pixels, f"its ICC profile {profile.name!r} can't be used")
+    return by_tables or _as_without(pixels, f"its ICC profile {profile.name!r} can't be used")
 
 
-def _as_srgb(pixels: Pixels, why: str) -> Meaning:
+def _as_without(pixels: Pixels, why: str) -> Meaning:
     from hdrcli.color import Primaries, Transfer
 
-    return Meaning(pixels, Transfer.SRGB, Primaries.BT709, notes=(f"{why}; taken as sRGB",))
+    floats = pixels.dtype.kind == "f"
+    taken = f"{why}; taken as {'linear Rec.709' if floats else 'sRGB'}"
+    return Meaning(pixels, Transfer.LINEAR if floats else Transfer.SRGB, Primaries.BT709, notes=(taken,))
+
+
+def as_stated(pixels: Pixels, curve: Transfer | float, primaries: AnyPrimaries) -> Meaning:
+    """What ``(H, W, 3)`` mean whose curve (a known one, or the power of codes that light is) and primaries the file names.
+
+    Codes stay as they are under a known curve, under a power they become uint16 with the sRGB curve. Floats become linear light
+    as by :func:`interpret`; PQ ends at its largest code, 10000 cd/m2.
+    """
+    from hdrcli.color import Transfer, decode
+
+    if not isinstance(curve, Transfer):
+        return _by_curves(pixels, (_power(curve),), primaries, f"converted from its gamma of {curve:.4g}")
+    if pixels.dtype.kind != "f" or curve is Transfer.LINEAR:
+        return Meaning(pixels, curve, primaries)
+    pq = curve is Transfer.PQ
+    light = _by_curves(
+        pixels,
+        # beyond 1 PQ's formula soon has no value
+        (lambda x: decode(x.clip(0, 1) if pq else x, curve),),
+        primaries,
+        f"decoded from {_LABELS[curve.name]} to linear light",
+    )
+    return replace(light, white_luminance=10000.0 if pq else None)
 
 
 def from_cmyk(pixels: Pixels, icc: bytes) -> Meaning:
@@ -372,7 +419,7 @@ def from_cmyk(pixels: Pixels, icc: bytes) -> Meaning:
     return replace(meaning, stored=None)  # amounts of ink are no codes of light
 
 
-def _by_curves(pixels: Pixels, curves: tuple[Curve, ...], primaries: AnyPrimaries, name: str) -> Meaning:
+def _by_curves(pixels: Pixels, curves: tuple[Curve, ...], primaries: AnyPrimaries, note: str) -> Meaning:
     """Through one curve, or one a channel."""
     import numpy as np
 
@@ -380,14 +427,17 @@ def _by_curves(pixels: Pixels, curves: tuple[Curve, ...], primaries: AnyPrimarie
     from hdrcli.image import look_up
 
     channels = curves * (3 // len(curves))
-    notes = (_converted_note(name),)
     if pixels.dtype.kind == "f":
+        ends = any(curve(np.array([1.5])) == curve(np.array([1.0])) for curve in set(curves))
+        note += _CUT if ends and pixels.max() > 1 else ""
 
         def linear(strip: Pixels) -> Pixels:
-            light = [curve(strip[..., i].astype(np.float64)) for i, curve in enumerate(channels)]
-            return np.stack(light, axis=-1).astype(np.float32)
+            light = np.empty(strip.shape, np.float32)
+            for i, curve in enumerate(channels):
+                light[..., i] = curve(strip[..., i].astype(np.float64))
+            return light
 
-        return Meaning(_in_strips(linear, pixels, np.float32), Transfer.LINEAR, primaries, notes=notes)
+        return Meaning(_in_strips(linear, pixels, np.float32), Transfer.LINEAR, primaries, notes=(note,))
     read = {curve: _code_table(curve, np.iinfo(pixels.dtype).max + 1) for curve in set(curves)}
     tables = [read[curve] for curve in channels]
 
@@ -396,7 +446,7 @@ def _by_curves(pixels: Pixels, curves: tuple[Curve, ...], primaries: AnyPrimarie
             return look_up(tables[0], strip)
         return np.stack([look_up(table, strip[..., i]) for i, table in enumerate(tables)], axis=-1)
 
-    return Meaning(_in_strips(codes, pixels, np.uint16), Transfer.SRGB, primaries, pixels, notes)
+    return Meaning(_in_strips(codes, pixels, np.uint16), Transfer.SRGB, primaries, pixels, (note,))
 
 
 def _code_table(curve: Curve, codes: int) -> NDArray[np.uint16]:
@@ -420,7 +470,7 @@ def _by_grey_tables(pixels: Pixels, icc: bytes, name: str) -> Meaning | None:
     if ramp is None or not np.isfinite(ramp).all():
         return None
     places, light = np.linspace(0, 1, 1 << 16), ramp[0, :, 1]
-    return _by_curves(pixels, (lambda x: np.interp(x, places, light),), Primaries.BT709, name)
+    return _by_curves(pixels, (lambda x: np.interp(x, places, light),), Primaries.BT709, _converted_note(name))
 
 
 def _by_tables(pixels: Pixels, icc: bytes, profile: Profile) -> Meaning | None:
@@ -451,6 +501,7 @@ def _by_tables(pixels: Pixels, icc: bytes, profile: Profile) -> Meaning | None:
     if cut:
         note += f"; colours beyond {primaries.label} are cut"
     if floats:
+        note += _CUT if pixels.max() > 1 else ""
         return Meaning(_in_strips(convert, pixels, np.float32), Transfer.LINEAR, primaries, notes=(note,))
     return Meaning(_in_strips(convert, pixels, np.uint16), Transfer.SRGB, primaries, pixels, (note,))
 
@@ -525,7 +576,10 @@ def _to_xyz(pixels: Pixels, icc: bytes, space: str, dtype: Any) -> Pixels | None
 
 
 def _in_strips(convert: Callable[[Pixels], Pixels], pixels: Pixels, dtype: Any) -> Pixels:
-    """``(H, W, 3) dtype`` of ``(H, W, C)``: row strips in threads, for bounded memory. Arrays' own code holds no lock."""
+    """``(H, W, 3) dtype`` of ``(H, W, C)``: row strips in threads, for bounded memory. Arrays' own code holds no lock.
+
+    Float32 in place, where it may be. Floats stay finite: what has no value is 0, what is beyond the type its largest number.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
@@ -533,12 +587,14 @@ def _in_strips(convert: Callable[[Pixels], Pixels], pixels: Pixels, dtype: Any) 
     from hdrcli.parallel import threads
 
     height, width = pixels.shape[:2]
-    out = np.empty((height, width, 3), dtype)
+    floats = dtype == np.float32
+    out = pixels if floats and pixels.dtype == dtype and pixels.flags.writeable else np.empty((height, width, 3), dtype)
     rows = max(1, _STRIP // width)
 
     def work(start: int) -> None:
-        with np.errstate(all="ignore"):  # what is not finite comes out as it went in, or of a profile that means mischief
-            out[start : start + rows] = convert(pixels[start : start + rows])
+        with np.errstate(all="ignore"):
+            part = convert(pixels[start : start + rows])
+        out[start : start + rows] = np.nan_to_num(part, copy=False) if floats else part
 
     with ThreadPoolExecutor(threads()) as pool:
         for _ in pool.map(work, range(0, height, rows)):

@@ -322,10 +322,11 @@ def _decoder(layout: Layout) -> Callable[[bytes, int, int], Pixels]:
             data = imagecodecs.bitorder_decode(data)
         if layout.compression != NONE:  # with room for a last strip that was filled up with rows
             room = size if layout.tile else layout.bytes_of(max(height, layout.rows), width)
-            data = unpacked[layout.compression](data, out=room)
+            data = unpacked[layout.compression](data, out=bytearray(room))
         if len(data) < size:
             raise ValueError("a strip or tile is cut short")
-        data = data[:size]
+        if len(data) > size:
+            data = data[:size]
         shape = height, width, samples
         if bits == 24:
             return np.asarray(imagecodecs.float24_decode(data, byteorder=order)).reshape(shape)
@@ -336,11 +337,14 @@ def _decoder(layout: Layout) -> Callable[[bytes, int, int], Pixels]:
         native = np.dtype(f"={letter}{bits // 8}")
         if layout.predictor == 3:  # its bytes stand in an order of their own
             return np.asarray(imagecodecs.floatpred_decode(np.frombuffer(data, native).reshape(shape), axis=-2))
-        values = np.frombuffer(data, native.newbyteorder(order)).astype(native, copy=False).reshape(shape)
+        values = np.frombuffer(data, native.newbyteorder(order)).reshape(shape)
+        # in place where it may be: the strip of a file that has but one is the whole picture
+        if not values.dtype.isnative:
+            values = values.byteswap(inplace=values.flags.writeable).view(native)
         if layout.predictor == 1:
             return values
         whole = values.view(f"=u{bits // 8}")  # floats too are differences of their bits, says libtiff
-        return np.asarray(imagecodecs.delta_decode(whole, axis=-2)).view(native)
+        return np.asarray(imagecodecs.delta_decode(whole, axis=-2, out=whole if whole.flags.writeable else None)).view(native)
 
     def fax(data: bytes | bytearray, height: int, width: int) -> Pixels:
         if layout.reversed_bits:

@@ -1,7 +1,9 @@
 """PNG: display-encoded, 8 or 16 bit. Chunks are read and written here, pixels decoded by imagecodecs (libpng), coded by OpenCV.
 
 Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)"; its section 4.3 orders the colour chunks:
-cICP, iCCP, sRGB, gAMA and cHRM.
+cICP, iCCP, sRGB, gAMA and cHRM. What cICP says of the curve: ITU-T H.273, table 3. Its television curves (1, 6, 14, 15) are
+those of cameras, and PNG does not say how to undo them. Pictures are graded on a display that follows ITU-R BT.1886, a power of
+2.4 (BT.2020-2, table 4, note 4): they are decoded as it shows them, as CSS Color 4 has resolved for rec2020.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _KEPT = (b"iCCP", b"cICP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"acTL")
 # H.273 code points of what cICP can say and an ICC matrix profile can't
 _CICP_PRIMARIES = {"BT709": 1, "BT2020": 9, "DISPLAY_P3": 12}
 _CICP_TRANSFER = {"PQ": 16, "HLG": 18}
+# H.273, table 3, the powers that light on a display is of codes: television (BT.1886, its black at 0) and, of old, 625 lines
+_CICP_POWERS = {**dict.fromkeys((1, 6, 14, 15), 2.4), 5: 2.8}
 
 
 def matches(head: bytes) -> bool:
@@ -60,8 +64,9 @@ def read(path: str | Path) -> Image:
     """A PNG as a display-encoded Image, uint8 or uint16, EXIF orientation applied.
 
     Grey becomes three equal channels; palettes are looked up; alpha and colour keys go to ``metadata.alpha`` unless all is
-    opaque. Colour is as cICP, iCCP, sRGB, or gAMA and cHRM say, in this order. Raises UnreadableInput for a damaged file
-    (checksums are verified), UnsupportedInput for colour spaces that can't be expressed.
+    opaque. Colour is as cICP, iCCP, sRGB, or gAMA and cHRM say, in this order; codes of a gamma that has no name become uint16
+    with the sRGB curve. Raises UnreadableInput for a damaged file (checksums are verified), UnsupportedInput for colour spaces
+    that can't be expressed.
     """
     return _display.read_whole(path, _read)
 
@@ -179,7 +184,7 @@ def _profile(chunk: bytes | None) -> bytes | None:
     return (_unpacked(chunk[name_end + 2 :]) or b"") if name_end > 0 else b""
 
 
-def _meaning(scan: _Scan) -> tuple[tuple[Transfer, AnyPrimaries] | None, tuple[str, ...]]:
+def _meaning(scan: _Scan) -> tuple[tuple[Transfer | float, AnyPrimaries] | None, tuple[str, ...]]:
     """What the chunks say in numbers, None where a profile says it or nothing does, and notes."""
     from hdrcli.color import Primaries, Transfer
 
@@ -187,10 +192,11 @@ def _meaning(scan: _Scan) -> tuple[tuple[Transfer, AnyPrimaries] | None, tuple[s
     if b"cICP" in chunks:
         numbers = tuple(chunks[b"cICP"][:4])
         transfer, primaries = _icc.cicp(numbers[0], numbers[1]) if len(numbers) == 4 else (None, None)
-        if transfer is None or primaries is None or numbers[2:] != (0, 1):
+        curve = transfer or _CICP_POWERS.get(numbers[1] if len(numbers) == 4 else 0)
+        if curve is None or primaries is None or numbers[2:] != (0, 1):
             fault = f"is in a colour space that hdrcli does not know: cICP {' '.join(map(str, numbers))}"
             raise UnsupportedInput(fault, remedy="convert it to sRGB, Display P3 or BT.2100 PQ or HLG first")
-        return (transfer, primaries), ()
+        return (curve, primaries), ()
     if b"iCCP" in chunks:
         return None, ()
     if b"sRGB" in chunks:

@@ -73,7 +73,7 @@ def matches(head: bytes) -> bool:
 
 
 def read(path: str | Path) -> Image:
-    """A TIFF as an Image: floats as scene-linear light, integers as display-encoded codes, unless a profile says otherwise.
+    """A TIFF as an Image: floats as scene-linear light, whatever curve a profile gives them, integers as display-encoded codes.
 
     Pixels are uint8 (up to 8 bit), uint16 (up to 16; 32-bit integers are rounded to it), float16 or float32 (24 to 64 bit). The
     first full-size picture of several is read. Grey becomes three equal channels, palettes are looked up, CMYK is converted by
@@ -104,12 +104,14 @@ def _read(file: BinaryIO) -> Image:
     elif layout.bits > 16:
         notes += (f"has {layout.bits}-bit integers; read as 16 bit",)
     straight: NDArray[np.float32] | None = None
+    has_alpha = alpha is not None
     if alpha is not None:
         straight = _unit_alpha(alpha)
+        alpha = None  # a large picture's is 800 MB
         if layout.premultiplied and float(straight.min()) < 1:
             pixels = _unpremultiplied(pixels, straight)
             notes += ("its colours were divided by alpha",)
-    left_out = layout.samples - layout.colours - (alpha is not None)
+    left_out = layout.samples - layout.colours - has_alpha
     if left_out:
         notes += (f"{left_out} further {'channel' if left_out == 1 else 'channels'} left out",)
 

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import OpenImageIO
 import PIL.Image
+import PIL.ImageOps
 import pytest
 from format_samples import tiff_with_orientation
 from hypothesis import given, settings
@@ -130,7 +131,7 @@ def test_openimageio_reads_what_is_written(tmp_path):
 
 
 TEXTS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40)
-NUMBERS = st.fractions(min_value=0, max_value=10**6, max_denominator=8000).filter(bool).map(float)
+NUMBERS = st.fractions(min_value=0, max_value=500_000, max_denominator=8000).filter(bool).map(float)
 
 
 @given(
@@ -152,6 +153,13 @@ NUMBERS = st.fractions(min_value=0, max_value=10**6, max_denominator=8000).filte
 @settings(max_examples=100, deadline=None)
 def test_usual_values_come_back_exactly(shot):
     assert _exif.shot(_exif.from_shot(shot)) == shot
+
+
+@given(st.floats(1e-6, 2**32 - 1))
+def test_any_value_comes_back_nearly(value):
+    back = _exif.shot(_exif.from_shot(Shot(focal_length=value, altitude=-value)))
+    assert back.focal_length == pytest.approx(value, rel=2**-23)
+    assert back.altitude == pytest.approx(-value, rel=2**-23)
 
 
 def test_single_precision_gives_the_same_fractions():
@@ -359,6 +367,21 @@ def test_spoiled_payloads_never_raise_and_give_no_place_away(exif, changes, leng
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "code"), [(1, "B"), (3, "H"), (4, "I")])
+def test_orientation_of_any_whole_type(kind, code, order):
+    exif = tiff([[(0x010F, 2, 4, b"me\0\0"), (0x0112, kind, 1, 6)]], order)
+    place = exif.index(struct.pack(order + "HHI", 0x0112, kind, 1)) + 8
+    expected = exif[:place] + struct.pack(order + code, 6).ljust(4, b"\0") + exif[place + 4 :]
+    assert _exif.orientation(expected) == 6
+    upright = _exif.upright(expected)
+    assert upright == exif[:place] + struct.pack(order + code, 1).ljust(4, b"\0") + exif[place + 4 :]
+    with PIL.Image.new("RGB", (4, 2)) as picture:
+        for payload, size in ((expected, (4, 2) if code == "B" else (2, 4)), (upright, (4, 2))):  # Pillow knows no BYTE
+            picture.getexif().load(b"Exif\0\0" + payload)
+            assert PIL.ImageOps.exif_transpose(picture).size == size
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("value", range(1, 9))
 def test_orientation(value, order):
     exif = tiff_with_orientation(value, order)
@@ -370,7 +393,8 @@ def test_orientation(value, order):
 
 
 def test_orientation_without_sense():
-    for exif in (tiff_with_orientation(0), tiff_with_orientation(9), b"", b"II*\0", tiff([[(0x0112, 4, 1, 6)]]), tiff([[]])):
+    odd = [tiff([[(0x0112, kind, count, 6)]]) for kind, count in ((2, 1), (3, 2), (9, 1))]
+    for exif in (tiff_with_orientation(0), tiff_with_orientation(9), b"", b"II*\0", tiff([[]]), *odd):
         assert _exif.orientation(exif) == 1
     assert _exif.without_prefix(b"Exif\0\0II*\0") == _exif.without_prefix(b"II*\0") == b"II*\0"
 

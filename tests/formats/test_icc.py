@@ -95,6 +95,19 @@ def test_published_profiles_leave_the_codes_alone(primaries, colorants, dtype):
         assert meaning.pixels is codes
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("primaries", "colorants"), PUBLISHED.items())
+def test_published_profiles_are_as_far_from_their_numbers_as_stated(primaries, colorants, dtype):
+    """What is read as known primaries, on purpose, differs from what the profile's own numbers say: by so much XYZ."""
+    codes = random_codes(dtype=dtype)
+    icc = matrix_profile([SRGB_CURVE] * 3, colorants)
+    meaning = _icc.interpret(icc, codes, grey=False)
+    ours = decode(unit(meaning.pixels), meaning.transfer) @ d50_colorants(meaning.primaries)
+    distance = np.abs(ours - xyz_by_littlecms(unit(codes), icc)).max()
+    assert distance < (14 if primaries is Primaries.BT709 else 3) / 65535
+    assert distance < _icc._COLORANT_TOLERANCE
+
+
 @pytest.mark.parametrize("primaries", [*Primaries, WIDE])
 @pytest.mark.parametrize("transfer", [Transfer.LINEAR, Transfer.SRGB, Transfer.GAMMA22, Transfer.GAMMA18])
 def test_profiles_built_here_are_read_back_and_mean_the_same_to_littlecms(transfer, primaries):
@@ -335,16 +348,92 @@ def test_inks_without_a_fitting_profile():
 
 def test_floats():
     light = np.random.default_rng(3).random((20, 30, 3)).astype(np.float32)
-    known = _icc.interpret(_icc.build(Transfer.SRGB, Primaries.BT2020), light, grey=False)
-    assert (known.pixels is light, known.transfer, known.primaries) == (True, Transfer.SRGB, Primaries.BT2020)
-    for icc in (matrix_profile(CURVES["differing"], d50_colorants(Primaries.ADOBE_RGB)), table_profile()):
-        for values in (light, light.astype(np.float16)):
+    known = _icc.interpret(_icc.build(Transfer.LINEAR, Primaries.BT2020), light, grey=False)
+    assert (known.pixels is light, known.transfer, known.primaries) == (True, Transfer.LINEAR, Primaries.BT2020)
+    for icc in (
+        _icc.build(Transfer.SRGB, Primaries.BT2020),
+        matrix_profile(CURVES["differing"], d50_colorants(Primaries.ADOBE_RGB)),
+        table_profile(),
+    ):
+        for values in (light.copy(), light.astype(np.float16)):
+            codes = values.copy()
             meaning = _icc.interpret(icc, values, grey=False)
             assert (meaning.transfer, meaning.stored, meaning.pixels.dtype) == (Transfer.LINEAR, None, np.float32)
-            expected = by_littlecms(values, icc, meaning.primaries)
-            np.testing.assert_allclose(meaning.pixels, expected, atol=4e-5)
-    bright = _icc.interpret(matrix_profile([gamma_curve(2.5)] * 3, PUBLISHED[Primaries.BT709]), light * 4, grey=False)
-    np.testing.assert_allclose(bright.pixels, (light * 4) ** 2.5, rtol=1e-5)  # a curve goes on beyond white
+            assert (meaning.pixels is values) == (values.dtype == np.float32)  # no second picture in memory
+            expected = by_littlecms(codes, icc, meaning.primaries)
+            np.testing.assert_allclose(meaning.pixels, expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize(
+    ("curve", "note"),
+    [
+        (SRGB_CURVE, "decoded from sRGB to linear light"),
+        (gamma_curve(563 / 256), "decoded from gamma 2.2 to linear light"),
+        (gamma_curve(2.5), "converted from its ICC profile 'sample'"),
+    ],
+)
+def test_floats_beyond_the_codes_survive(curve, note, dtype):
+    values = np.array([[[-0.5, -1.5, 4.0], [0.0, 1.0, 250.0]]], dtype)
+    meaning = _icc.interpret(matrix_profile([curve] * 3, PUBLISHED[Primaries.BT709]), values.copy(), grey=False)
+
+    def srgb(v):  # IEC 61966-2-1, its sign apart
+        return np.sign(v) * np.where(np.abs(v) <= 0.04045, np.abs(v) / 12.92, ((np.abs(v) + 0.055) / 1.055) ** 2.4)
+
+    def power(v):
+        return np.sign(v) * np.abs(v) ** (2.5 if "converted" in note else 563 / 256)
+
+    expected = (srgb if "sRGB" in note else power)(values.astype(np.float64))
+    np.testing.assert_allclose(meaning.pixels, expected, rtol=1e-6)
+    assert (meaning.transfer, meaning.notes) == (Transfer.LINEAR, (note,))
+
+
+def test_floats_stay_finite():
+    values = np.array([[[3e38, -3e38, 65504.0]]], np.float32)
+    for transfer in (Transfer.SRGB, Transfer.GAMMA18):
+        light = _icc.as_stated(values.copy(), transfer, Primaries.BT709).pixels
+        np.testing.assert_array_equal(light[0, 0, :2], [np.finfo(np.float32).max, -np.finfo(np.float32).max])
+        assert 1e8 < light[0, 0, 2] < 1e12
+    hlg = _icc.as_stated(values.copy(), Transfer.HLG, Primaries.BT2020).pixels
+    np.testing.assert_array_equal(hlg[0, 0, :2], [np.finfo(np.float32).max, 0])
+
+
+def test_floats_of_pq_are_light_of_known_luminance():
+    tags = {b"cicp": b"cicp" + bytes(4) + bytes((9, 16, 0, 1))}
+    values = np.array([[[0.0, 0.508078, 1.0], [3.0, -1.0, 0.751827]]], np.float32)  # BT.2408: 100 and 1000 cd/m2
+    meaning = _icc.interpret(profile_bytes(tags, b"RGB "), values, grey=False)
+    np.testing.assert_allclose(meaning.pixels, [[[0, 0.01, 1], [1, 0, 0.1]]], rtol=1e-4)
+    assert (meaning.transfer, meaning.primaries) == (Transfer.LINEAR, Primaries.BT2020)
+    assert meaning.white_luminance == 10000
+    assert meaning.notes == ("decoded from PQ to linear light; values above 1 are cut, where its curve ends",)
+
+
+def test_floats_beyond_the_end_of_a_table_are_cut_with_a_note():
+    for icc in (matrix_profile(CURVES["table"], PUBLISHED[Primaries.BT709]), table_profile()):
+        for brightest, told in ((1.0, False), (1.5, True)):
+            light = np.full((2, 3, 3), brightest, np.float32)
+            meaning = _icc.interpret(icc, light, grey=False)
+            np.testing.assert_allclose(meaning.pixels, 1, atol=1e-4)
+            assert meaning.notes[0].endswith("values above 1 are cut, where its curve ends") == told
+
+
+def test_floats_under_a_useless_profile_are_what_they_are_without_one():
+    light = np.full((2, 3, 3), 0.25, np.float32)
+    for icc in (b"nonsense", grey_profile(SRGB_CURVE), profile_bytes({}, b"RGB ")):
+        meaning = _icc.interpret(icc, light, grey=False)
+        assert (meaning.pixels is light, meaning.transfer, meaning.primaries) == (True, Transfer.LINEAR, Primaries.BT709)
+        assert meaning.notes[0].endswith("; taken as linear Rec.709")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@given(exponent=st.floats(0.1, 10))
+@settings(max_examples=20, deadline=None)
+def test_powers(dtype, exponent):
+    codes = grey_ramp(dtype)
+    meaning = _icc.as_stated(codes, exponent, WIDE)
+    assert (meaning.transfer, meaning.primaries, meaning.stored is codes) == (Transfer.SRGB, WIDE, True)
+    assert meaning.notes == (f"converted from its gamma of {exponent:.4g}",)
+    np.testing.assert_allclose(meaning.pixels, as_codes(unit(codes) ** exponent), atol=0.5 + 1e-6)
 
 
 def test_cicp_goes_first():

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import ImageCms
 
 from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, encode
+from hdrcli.color import Primaries, Transfer, chromaticities_of, conversion_matrix, converted, decode, encode
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput
 from hdrcli.formats import WriteOptions, _exif, _icc, png
 from hdrcli.image import Image, Metadata
@@ -312,7 +312,8 @@ def test_spoiled_profiles_never_raise_anything_else(position, garbage):
         ((1, 13, 0, 1), SRGB, Primaries.BT709),
         ((12, 13, 0, 1), SRGB, Primaries.DISPLAY_P3),
         ((2, 13, 0, 1), None, None),
-        ((9, 14, 0, 1), None, None),
+        ((9, 7, 0, 1), None, None),
+        ((1, 1, 0, 0), None, None),
         ((9, 16, 0, 0), None, None),
         ((9, 16, 9, 1), None, None),
     ],
@@ -335,6 +336,29 @@ def test_cicp(tmp_path, code, transfer, primaries):
         assert list(OpenImageIO.ImageBuf(str(tmp_path / "b.png")).spec().getattribute("CICP")) == list(code)
 
 
+@pytest.mark.parametrize(
+    ("code", "exponent", "red"),
+    [
+        ((1, 1, 0, 1), 2.4, (0.64, 0.33)),
+        ((9, 14, 0, 1), 2.4, (0.708, 0.292)),
+        ((9, 15, 0, 1), 2.4, (0.708, 0.292)),
+        ((6, 6, 0, 1), 2.4, (0.63, 0.34)),
+        ((5, 5, 0, 1), 2.8, (0.64, 0.33)),
+        ((12, 1, 0, 1), 2.4, (0.68, 0.32)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_cicp_of_television(tmp_path, code, exponent, red, dtype):
+    """As a display of BT.1886 shows them, whose black is 0: L = V ** 2.4."""
+    pixels = random_pixels(dtype=dtype)
+    image = read_bytes(tmp_path, png_file(pixels, 8 * pixels.itemsize, 2, chunk(b"cICP", bytes(code))))
+    np.testing.assert_array_equal(image.codes, pixels)
+    light = (pixels / np.iinfo(dtype).max) ** exponent
+    np.testing.assert_allclose(image.pixels, 65535 * encode(light, SRGB), atol=0.51)
+    assert (image.transfer, image.metadata.notes) == (SRGB, (f"converted from its gamma of {exponent}",))
+    assert chromaticities_of(image.primaries).red == red
+
+
 def test_pq_without_a_name_for_its_primaries(tmp_path):
     with pytest.raises(MismatchError):
         png.write(Image(random_pixels(), Transfer.PQ, Primaries.PROPHOTO), tmp_path / "a.png", WriteOptions())
@@ -355,7 +379,8 @@ ADOBE, ODD_SET = Primaries.ADOBE_RGB.value.numbers, (0.67, 0.32, 0.22, 0.68, 0.1
         (0.55556, Primaries.PROPHOTO.value.numbers, Transfer.GAMMA18, Primaries.PROPHOTO, None),
         (None, Primaries.DISPLAY_P3.value.numbers, SRGB, Primaries.DISPLAY_P3, None),
         (1.0, ODD_SET, Transfer.LINEAR, ODD_SET, None),
-        (0.3, None, SRGB, Primaries.BT709, "gamma of 3.333"),
+        (0.00003, None, SRGB, Primaries.BT709, "gamma of 3.333e+04 makes no sense"),
+        (40000, None, SRGB, Primaries.BT709, "gamma of 2.5e-05 makes no sense"),
         (0.45455, (0.3,) * 8, SRGB, Primaries.BT709, "make no sense"),
         (0.45455, (0.0,) * 8, SRGB, Primaries.BT709, "make no sense"),
         (0.0, None, SRGB, Primaries.BT709, None),
@@ -383,6 +408,24 @@ def test_gamma_and_chromaticities(tmp_path, gamma, numbers, transfer, primaries,
     for changed, meaning in zip((named, profiled, coded), expected, strict=True):
         image = read_bytes(tmp_path, changed)
         assert ((image.transfer, image.primaries), image.metadata.notes) == (meaning, ())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("gamma", [0.5, 0.3, 0.41667, 0.7, 1.25])
+def test_gammas_of_no_name(tmp_path, gamma, channels, dtype):
+    """PNG, 4.3: samples are light to the power of gAMA; stored codes stay what clip masks come from."""
+    pixels = random_pixels(dtype=dtype, channels=channels)
+    primaries = chrm_chunk(Primaries.BT2020.value.numbers)
+    data = png_file(pixels, 8 * pixels.itemsize, 0 if channels == 1 else 2, gamma_chunk(gamma), primaries)
+    image = read_bytes(tmp_path, data)
+    np.testing.assert_array_equal(image.codes, np.broadcast_to(pixels, image.pixels.shape))
+    light = (pixels / np.iinfo(dtype).max) ** (1 / gamma)
+    np.testing.assert_allclose(
+        decode(image.pixels / 65535, image.transfer), np.broadcast_to(light, image.pixels.shape), atol=2e-5
+    )
+    assert image.primaries is (Primaries.BT709 if channels == 1 else Primaries.BT2020)
+    assert image.metadata.notes == (f"converted from its gamma of {1 / gamma:.4g}",)
 
 
 def test_primaries_of_grey_say_nothing(tmp_path):

@@ -2,11 +2,13 @@
 
 import io
 import struct
+import tracemalloc
 
 import imagecodecs
 import numpy as np
 import OpenImageIO
 import PIL.Image
+import PIL.ImageCms
 import pytest
 import tiff_samples
 import tifffile
@@ -17,7 +19,7 @@ from hypothesis.extra import numpy as arrays
 from tiff_samples import built, codes, floats, made, plain
 
 from hdrcli import formats, parallel
-from hdrcli.color import Chromaticities, Primaries, Transfer, conversion_matrix
+from hdrcli.color import Chromaticities, Primaries, Transfer, conversion_matrix, decode
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput, UsageError
 from hdrcli.formats import WriteOptions, _exif, _icc, _tiff_pixels, tiff
 from hdrcli.image import Image, Metadata
@@ -318,7 +320,49 @@ def test_floats_under_a_profile(tmp_path):
     image = read(tmp_path, made(floats(), iccprofile=profile))
     assert (image.is_hdr, image.primaries) == (True, Primaries.BT2020)
     np.testing.assert_array_equal(image.pixels, floats())
-    assert read(tmp_path, made(floats(), iccprofile=_icc.build(Transfer.SRGB, Primaries.BT709))).transfer is Transfer.SRGB
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("turn", [1, 6])
+def test_encoded_floats_become_light(tmp_path, turn, dtype):
+    """Some programs write sRGB as floats; all else of hdrcli knows floats as linear light only."""
+    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
+    values = floats(dtype)
+    tags = [(274, 3, 1, turn, True)]
+    image = read(tmp_path, made(oriented(values, turn), iccprofile=profile, extratags=tags))
+    assert (image.is_hdr, image.primaries, image.pixels.dtype) == (True, Primaries.BT709, np.float32)
+    assert image.metadata.notes == ("decoded from sRGB to linear light",)
+    np.testing.assert_allclose(image.pixels, decode(values.astype(np.float64), Transfer.SRGB), rtol=1e-6)
+    assert values.max() > 1
+    assert values.min() < 0  # both survive
+    tiff.write(image, tmp_path / "b.tif", WriteOptions())
+    again = tiff.read(tmp_path / "b.tif")  # not under the old profile
+    np.testing.assert_array_equal(again.pixels, image.pixels)
+    assert (again.is_hdr, again.metadata.notes) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"rowsperstrip": 16}, 13),  # bytes a pixel: colours 6, alpha as stored 2 and as float32 4, and some strips
+        ({"rowsperstrip": 16, "compression": "lzw", "predictor": 2}, 13),
+        ({"rowsperstrip": 2048, "compression": "deflate", "predictor": 2}, 17),  # the one strip 8, colours 6, alpha 2
+        ({"rowsperstrip": 2048, "compression": "lzw", "byteorder": ">"}, 20),  # and the strip as coded
+        ({"extratags": [(274, 3, 1, 6, True)]}, 21),  # turned: two of each but for alpha as stored
+    ],
+)
+def test_reading_alpha_needs_little_more_than_the_picture(tmp_path, options, limit):
+    side = 2048
+    picture = np.tile(codes(np.uint16, 4, height=64, width=64), (32, 32, 1))
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb", extrasamples=["unassalpha"], **options)
+    tracemalloc.start()
+    try:
+        image = tiff.read(tmp_path / "a.tif")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert image.metadata.alpha is not None
+    assert peak / side**2 < limit
 
 
 def test_chromaticities_without_a_profile(tmp_path):
