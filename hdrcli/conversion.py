@@ -156,6 +156,9 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         header["hdrcli:projection"] = "equirectangular"
         header["hdrcli:sun"] = sun.why if sun is not None else "none found" if wants_sun else "not looked for"
     kept = image.metadata
+    if kept.alpha is not None:
+        # colours that a photo hides under alpha 0 nobody was meant to see; in HDR files they would be light added to the rest
+        pixels[kept.alpha == 0] = 0
     notes = kept.notes + notes + (_range_notes(largest, image, options) if options.half else ())
     metadata = Metadata(exif=kept.exif, panorama=sure, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
     result = Image(pixels, Transfer.LINEAR, primaries, options.white_nits, metadata)

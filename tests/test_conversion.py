@@ -251,6 +251,16 @@ class TestLoading:
         np.testing.assert_allclose(np.log2(first + 1e-3), np.log2(second + 1e-3), atol=5e-3)
 
 
+class TestAlpha:
+    def test_colours_that_a_photo_hides_are_no_light(self, fake):
+        alpha = np.full((40, 50), 0.5, np.float32)
+        alpha[:, :10] = 0
+        result = expand(photo(metadata=Metadata(alpha=alpha))).image
+        assert not result.pixels[:, :10].any()
+        np.testing.assert_array_equal(result.pixels[:, 10:], expand(photo()).image.pixels[:, 10:])
+        np.testing.assert_array_equal(result.metadata.alpha, alpha)
+
+
 class TestPrimaries:
     @pytest.mark.parametrize("name", ["srgb", "p3", "rec2020", "acescg"])
     @pytest.mark.parametrize("half", [False, True])

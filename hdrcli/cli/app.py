@@ -35,7 +35,7 @@ app.command("tonemap", cls=Command, short_help="HDR files to pictures for any sc
     tonemap.tonemap
 )
 app.command("info", cls=Command, short_help="What is in a picture, and what clipped.", epilog=info.EXAMPLES)(info.info)
-app.command("train", cls=Command, short_help="Train a generator on HDR scenes.", epilog=train.EXAMPLES)(train.train)
+app.command("train", cls=Command, short_help="Train generators on photos and HDR scenes.", epilog=train.EXAMPLES)(train.train)
 app.command("doctor", cls=Command, short_help="Try everything that hdrcli needs.", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(models.app, name="models", cls=Group, short_help="List, show, verify and export models.")
 

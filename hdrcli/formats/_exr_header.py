@@ -239,7 +239,7 @@ def _window(value: bytes) -> Window:
     return window
 
 
-class _Spliced:
+class Spliced:
     """A file to read whose head is replaced: ``head``, then all of ``stream`` from ``resume`` on."""
 
     def __init__(self, head: bytes, stream: BinaryIO, resume: int) -> None:
@@ -263,13 +263,13 @@ class _Spliced:
         return found
 
 
-def only_part(stream: BinaryIO, header: Header, index: int) -> _Spliced:
+def only_part(stream: BinaryIO, header: Header, index: int) -> Spliced:
     """The file as if it held nothing but this part and its pixels: something to read, tell and seek in.
 
     Raises UnreadableInput for a table of offsets that is not there.
     """
     if not header.version & _MULTI_PART:
-        return _Spliced(_without_strange_kinds(header.raw), stream, len(header.raw))
+        return Spliced(_without_strange_kinds(header.raw), stream, len(header.raw))
     part = header.parts[index]
     head = struct.pack("<II", *struct.unpack_from("<I", header.raw), _version_of_one(header.version, part))
     for name in _NEEDED:
@@ -288,7 +288,7 @@ def only_part(stream: BinaryIO, header: Header, index: int) -> _Spliced:
     if not all(len(header.raw) <= offset < 1 << 62 for offset in offsets):
         raise damaged("the places of its pixels are missing")
     head += struct.pack(f"<{len(offsets)}Q", *(offset + moved for offset in offsets))
-    return _Spliced(head, stream, len(header.raw))
+    return Spliced(head, stream, len(header.raw))
 
 
 def _version_of_one(version: int, part: Part) -> int:

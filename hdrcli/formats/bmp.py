@@ -39,6 +39,8 @@ _CALIBRATED, _LINKED, _EMBEDDED = 0, 0x4C494E4B, 0x4D424544
 _STRIP = 1 << 20  # pixels decoded at a time
 # Two bytes are 255 pixels of a run; rows may end early and be blank, though, so that small pictures may promise anything.
 _RUN_PIXELS_PER_BYTE, _RUN_FREE_PIXELS = 1000, 16_000_000
+_MANY_RUNS = 32  # bytes of runs in a row from which on NumPy is faster
+_OF_HEX = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
 
 
 def matches(head: bytes) -> bool:
@@ -253,11 +255,32 @@ def _runs(data: bytes, scan: _Scan) -> bytearray:
 
     Runs past the end of a row are cut, as everywhere. Raises UnreadableInput for data that end before the picture does.
     """
+    import numpy as np
+
     width, height, position = scan.width, scan.height, scan.start
     four = scan.compression == _RLE4
     out = bytearray(width * height)
+    stream = np.frombuffer(data, np.uint8)
+    # pairs that are no run, at even and odd places; between two of them runs are many at a time
+    escapes = [np.flatnonzero(stream[odd : len(data) - 1 : 2] == 0) * 2 + odd for odd in (0, 1)]
+    following = [-1, -1]  # the first of these from here on
     x = y = 0
     while y < height and position + 2 <= len(data):
+        if data[position]:
+            odd = position % 2
+            if following[odd] < position:
+                places = escapes[odd]
+                at = int(places.searchsorted(position))
+                following[odd] = int(places[at]) if at < len(places) else position + (len(data) - position) // 2 * 2
+            end = following[odd]
+            if end - position >= _MANY_RUNS:
+                pairs = stream[position:end].reshape(-1, 2)
+                ends = np.cumsum(pairs[:, 0], dtype=np.int64)
+                room = max(0, min(int(ends[-1]), width - x))
+                seen = pairs[: int(ends.searchsorted(room)) + 1]  # what is cut may be many times what is not
+                out[y * width + x : y * width + x + room] = _repeated(seen, four)[:room].tobytes()
+                x, position = x + int(ends[-1]), end
+                continue
         count, value = data[position], data[position + 1]
         position += 2
         if count:
@@ -281,7 +304,7 @@ def _runs(data: bytes, scan: _Scan) -> bytearray:
             position += size + size % 2
             count = value
             if four:
-                run = bytes(nibble for byte in run for nibble in (byte >> 4, byte & 15))[:count]
+                run = run.hex().encode().translate(_OF_HEX)[:count]
         room = max(0, min(count, width - x))
         out[y * width + x : y * width + x + room] = run[:room]
         x += count
@@ -290,7 +313,19 @@ def _runs(data: bytes, scan: _Scan) -> bytearray:
     return out
 
 
-def _colour(data: bytes, scan: _Scan) -> tuple[bytes | None, tuple[Transfer, AnyPrimaries] | None, tuple[str, ...]]:
+def _repeated(pairs: NDArray[np.uint8], four: bool) -> NDArray[np.uint8]:
+    """Runs of ``(N, 2)`` counts and values; values of four bits are two indices that take turns."""
+    import numpy as np
+
+    counts = pairs[:, 0].astype(np.intp)
+    values = np.repeat(pairs[:, 1], counts)
+    if not four:
+        return values
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.asarray(np.where((np.arange(len(values)) - starts) % 2 == 0, values >> 4, values & 15), dtype=np.uint8)
+
+
+def _colour(data: bytes, scan: _Scan) -> tuple[bytes | None, tuple[Transfer | float, AnyPrimaries] | None, tuple[str, ...]]:
     """Profile, or transfer and primaries, and notes; what a file does not say is sRGB."""
     if scan.header not in (_V4, _V5):
         return None, None, ()
@@ -306,7 +341,7 @@ def _colour(data: bytes, scan: _Scan) -> tuple[bytes | None, tuple[Transfer, Any
     return None, None, notes
 
 
-def _calibration(data: bytes) -> tuple[tuple[Transfer, AnyPrimaries], tuple[str, ...]]:
+def _calibration(data: bytes) -> tuple[tuple[Transfer | float, AnyPrimaries], tuple[str, ...]]:
     """Of XYZ of the primaries (fixed point of 30 bits) and an exponent a channel (of 16 bits); zeros say nothing."""
     from hdrcli.color import Chromaticities, Primaries
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hdrcli.color import AnyPrimaries
     from hdrcli.formats import WriteOptions
+    from hdrcli.formats._exr_color import Colour
     from hdrcli.formats._exr_header import Channel, Header, Part, Window
     from hdrcli.image import Image, Pixels
 
@@ -41,8 +42,10 @@ _MAX_PIXELS_PER_BYTE = {"dwaa": 15_000, "dwab": 15_000, "lj2k": 60_000, "htj2k32
 _MAX_PIXELS_PER_BYTE_OF_OTHERS = 1000
 _MAX_BYTES = MAX_PIXELS * 16  # of all channels, decoded: the package decodes them all
 _BYTES = {"half": 2, "float": 4, "uint": 4}
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 18  # of whole arrays in memory; files are read and written in larger strips
 _TILE_PIXELS = 1 << 22
+# A crop of a render keeps the frame as display window, up to panoramas of 16k x 8k; beyond that it is damage, or meant ill.
+_MAX_DISPLAY_RATIO, _FREE_DISPLAY_PIXELS = 64, 150_000_000
 _PIXELS_FOR_THREADS = 1 << 17
 _NAMES_SHOWN = 12
 _LATLONG, _CUBE = 0, 1  # values of envmap
@@ -91,27 +94,29 @@ def read(path: str | Path) -> Image:
     """An OpenEXR file as a linear Image of its display window.
 
     The first part with colour is read, of tiled ones the full size: R, G and B, else those of a layer (``beauty.R``), else Y
-    with or without RY and BY. Pixels are float16 where R, G and B are half and opaque, else float32. RGB is divided by A,
-    which goes to ``metadata.alpha`` unless all is opaque. NaN becomes 0, infinity the largest number of the type, both with a
-    note. Raises UnreadableInput for a damaged file, UnsupportedInput for deep data, channels without colour, and what is too
-    large.
+    with or without RY and BY. What a colorInteropID calls encoded is decoded, and CIE XYZ converted to Rec.709, both with a
+    note. Pixels are float16 where R, G and B are half, linear and opaque, else float32. RGB is divided by A, which goes to
+    ``metadata.alpha`` unless all is opaque; where A is 0 it stays as it is. NaN becomes 0, infinity the largest number of the
+    type, both with a note. Raises UnreadableInput for a damaged file, UnsupportedInput for deep data, channels without colour,
+    and what is too large.
     """
-    from hdrcli.formats import _exr_header
+    from hdrcli.formats import _exr_color, _exr_header
 
     try:
         with Path(path).open("rb") as stream:
             header = _exr_header.read_header(stream)
             index, layer = _choose(header)
             part = header.parts[index]
-            _check_room(part, stream.seek(0, 2))
+            _check_room(part, layer, stream.seek(0, 2))
             notes = _picture_notes(header, index, layer)
-            planes = _decoded(_exr_header.only_part(stream, header, index), part, layer)
+            colour = _exr_color.colour_of(part)
+            decoded = _decoded(_exr_header.only_part(stream, header, index), part, layer, colour.primaries)
     except OSError as error:
         raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
     except HdrcliError as error:
         error.where = str(path)
         raise
-    return _assembled(part, planes, notes)
+    return _assembled(part, decoded, colour, notes)
 
 
 # --- choosing --------------------------------------------------------------------------------------------------------------
@@ -137,6 +142,8 @@ def _choose(header: Header) -> tuple[int, _Layer]:
     for plain in (True, False):
         for index, part in enumerate(header.parts):
             layer = _layer(part.channels, plain=plain)
+            if plain and layer is None and _holds_xyz(part):
+                layer = _Layer("", dict(zip("RGB", "XYZ", strict=True)) | ({"A": "A"} if "A" in part.channels else {}))
             found += [name for name in part.channels if name not in found]
             if layer is None:
                 continue
@@ -149,7 +156,16 @@ def _choose(header: Header) -> tuple[int, _Layer]:
     if deep:
         raise UnsupportedInput("holds deep data", remedy="flatten it first")
     remedy = "write it again with channels R, G, B or Y"
+    if {"X", "Y", "Z"} <= set(found):
+        raise UnsupportedInput("has channels X, Y, Z and does not say that they are CIE XYZ", remedy=remedy)
     raise UnsupportedInput(f"has no R, G, B or sole Y, but the channels {_listed(found)}", remedy=remedy)
+
+
+def _holds_xyz(part: Part) -> bool:
+    """Has it plain channels X, Y and Z, and says that they are CIE XYZ? They could be places or directions."""
+    from hdrcli.formats import _exr_color
+
+    return {"X", "Y", "Z"} <= set(part.channels) and _exr_color.colour_of(part).xyz
 
 
 def _listed(names: list[str]) -> str:
@@ -169,6 +185,11 @@ def _layer(channels: Mapping[str, Channel], *, plain: bool) -> _Layer | None:
         role = _ROLES.get(last.lower())
         if role is not None and (last == role or role not in groups.get(prefix, {})):
             groups.setdefault(prefix, {})[role] = name
+    lowered = {name.lower() for name in channels}
+    for prefix, roles in groups.items():
+        # places and directions have a Y too; a plain Z alone, though, is the depth that goes with a plain Y
+        if lowered & {f"{prefix}.x".lower(), f"{prefix}.z".lower()} if prefix else "x" in lowered:
+            roles.pop("Y", None)
     layers = {prefix: layer for prefix, roles in groups.items() if (layer := _picture(prefix, roles, channels))}
     if plain:
         if len(channels) == 1 and not layers:
@@ -199,12 +220,17 @@ def _picture(prefix: str, roles: Mapping[str, str], channels: Mapping[str, Chann
     return _Layer(prefix, {role: name for role, name in roles.items() if role in wanted})
 
 
-def _check_room(part: Part, file_size: int) -> None:
+def _check_room(part: Part, layer: _Layer, file_size: int) -> None:
     """Before memory is asked for. Raises what :func:`hdrcli.formats._display.check_size` does, MemoryError if there is none."""
+    from hdrcli.formats import _exr_strips
+
     data, display = part.data_window, part.display_window
     check_size(data.width, data.height)
     check_size(display.width, display.height)
-    pixels = data.width * data.height
+    pixels, shown = data.width * data.height, display.width * display.height
+    if shown > max(_FREE_DISPLAY_PIXELS, _MAX_DISPLAY_RATIO * pixels):
+        what = f"has {data.width} x {data.height} pixels in a display window of {display.width} x {display.height}"
+        raise UnsupportedInput(what, remedy="write it again with a smaller display window")
     decoded = pixels * sum(_BYTES[channel.type] for channel in part.channels.values())
     if decoded > _MAX_BYTES:
         what = f"is too large: {data.width} x {data.height} pixels in {len(part.channels)} channels"
@@ -215,18 +241,77 @@ def _check_room(part: Part, file_size: int) -> None:
     per_byte = _MAX_PIXELS_PER_BYTE.get(part.compression, _MAX_PIXELS_PER_BYTE_OF_OTHERS)
     if pixels * len(part.channels) > per_byte * file_size:
         raise UnreadableInput(f"is damaged: {pixels} pixels can't stand in so short a file", remedy=COPY_AGAIN)
-    check_memory(decoded)  # the package drops a part that it has no memory for, like a damaged one
+    kept = 3 * (2 if all(part.channels[name].type == "half" for name in layer.colours) else 4) + 4 * ("A" in layer.names)
+    at_once = decoded // data.height * min(_exr_strips.rows_at_once(part), data.height)
+    check_memory(at_once + shown * kept)  # the package drops a part that it has no memory for, like a damaged one
 
 
 # --- decoding --------------------------------------------------------------------------------------------------------------
 
 
-def _decoded(source: object, part: Part, layer: _Layer) -> dict[str, Pixels]:
+@dataclass
+class _Decoded:
+    """The picture of the display window as it stands in the file, finite; ``odd``: what was not. The arrays are ours alone."""
+
+    pixels: Pixels  # (H, W, 3) float16 or float32
+    alpha: NDArray[np.float32] | None
+    odd: Odd
+
+
+def _decoded(source: object, part: Part, layer: _Layer, primaries: AnyPrimaries) -> _Decoded:
+    """Strip by strip, so that no more than a strip stands in memory twice."""
+    import numpy as np
+
+    from hdrcli.formats import _exr_strips
+
+    kinds = {part.channels[name].type for name in layer.colours}
+    dtype = np.dtype(np.float16 if kinds == {"half"} and "RY" not in layer.names else np.float32)
+    largest = _largest(dtype)
+    display = part.display_window
+    found: _Decoded | None = None
+    for piece, window in _exr_strips.read_strips(source, part):
+        planes = _planes(piece, part, window, layer)
+        cover = planes.pop("A", None)
+        if window == display and "RGB" in planes and planes["RGB"].dtype == dtype:
+            return _Decoded(planes["RGB"], None, _tame(planes["RGB"], largest, -largest))
+        if found is None:
+            alpha = None if cover is None else np.zeros((display.height, display.width), np.float32)
+            found = _Decoded(np.zeros((display.height, display.width, 3), dtype), alpha, Odd())
+        target = _place_rgb(planes, found.pixels, window, display, primaries)
+        found.odd += _tame(target, largest, -largest)
+        if cover is not None and found.alpha is not None:
+            _tame(_place(cover, found.alpha, window, display), 1.0, 0.0)
+    assert found is not None  # a data window has rows
+    return found
+
+
+def _largest(dtype: np.dtype[Any]) -> float:
+    return LARGEST["half" if dtype.itemsize == 2 else "float"]
+
+
+def _tame(values: Pixels, largest: float, smallest: float) -> Odd:
+    """Make numbers finite and within a range, in place; returns what was not."""
+    odd = Odd()
+    for rows in _row_strips(values):
+        strip, found = bounded(values[rows], largest, smallest)
+        if found != Odd():
+            values[rows] = strip
+            odd += found
+    return odd
+
+
+def _row_strips(values: Pixels) -> Iterator[slice]:
+    if values.size:
+        step = max(1, _STRIP_PIXELS // values.shape[1])
+        yield from (slice(start, start + step) for start in range(0, len(values), step))
+
+
+def _planes(source: object, part: Part, window: Window, layer: _Layer) -> dict[str, Pixels]:
     """The layer's channels by role, ``(H, W)`` or half of both; or sole "RGB", ``(H, W, 3)``, where that needs no copy."""
     OpenEXR = _library()
 
     together = _can_come_together(part, layer)
-    workers = _threads_for(part.compression, part.data_window.width * part.data_window.height)
+    workers = _threads_for(part.compression, window.width * window.height)
     try:
         with quiet(), _without_warning_prints():
             file = OpenEXR.File(source, separate_channels=not together, num_threads=workers)
@@ -239,7 +324,7 @@ def _decoded(source: object, part: Part, layer: _Layer) -> dict[str, Pixels]:
     channels = file.channels()
     if together:
         return {"RGB": channels[layer.prefix or "RGB"].pixels}
-    return {role: _stored(channels[name].pixels, part, part.channels[name]) for role, name in layer.names.items()}
+    return {role: _stored(channels[name].pixels, window, part.channels[name]) for role, name in layer.names.items()}
 
 
 def _can_come_together(part: Part, layer: _Layer) -> bool:
@@ -249,9 +334,9 @@ def _can_come_together(part: Part, layer: _Layer) -> bool:
     return len({(c.type, c.sampling) for name, c in part.channels.items() if name[-1] in "RGBA"}) == 1
 
 
-def _stored(plane: Pixels, part: Part, channel: Channel) -> Pixels:
+def _stored(plane: Pixels, window: Window, channel: Channel) -> Pixels:
     """What the file holds of a channel: older packages give subsampled ones in the head of an array of full size."""
-    height, width = part.data_window.height // channel.sampling[1], part.data_window.width // channel.sampling[0]
+    height, width = window.height // channel.sampling[1], window.width // channel.sampling[0]
     return plane.reshape(-1)[: height * width].reshape(height, width)
 
 
@@ -278,27 +363,18 @@ def _reason(error: Exception) -> str:
 # --- meaning ---------------------------------------------------------------------------------------------------------------
 
 
-def _assembled(part: Part, planes: dict[str, Pixels], notes: list[str]) -> Image:
-    import numpy as np
-
+def _assembled(part: Part, decoded: _Decoded, colour: Colour, notes: list[str]) -> Image:
     from hdrcli.color import Transfer
     from hdrcli.formats import _exif, _exr_attributes
     from hdrcli.image import Image, Metadata
 
-    primaries, remarks = _primaries(part)
-    pixels = _rgb(part, planes, primaries)
-    alpha: NDArray[np.float32] | None = None
-    if "A" in planes:
-        alpha, _ = bounded(_placed(planes["A"].astype(np.float32), part), 1.0, 0.0)
-    largest = LARGEST["half" if pixels.dtype == np.float16 else "float"]
-    pixels, odd = bounded(pixels, largest, -largest)
-    notes += odd.remarks("read", largest=largest)
+    pixels, alpha = decoded.pixels, decoded.alpha
+    notes += decoded.odd.remarks("read", largest=_largest(pixels.dtype))
+    if alpha is not None and alpha.min() == 1:
+        alpha = None
     if alpha is not None:
-        if alpha.min() == 1:
-            alpha = None
-        else:
-            pixels = _unpremultiplied(pixels, alpha)
-            notes.append("has transparency; its colours were divided by alpha")
+        notes.append("has transparency; its colours were divided by alpha")
+    pixels = _linear(pixels, alpha, colour)
 
     white = part.number("whiteLuminance")
     exif = _exif.from_shot(_exr_attributes.shot_of(part))
@@ -306,20 +382,45 @@ def _assembled(part: Part, planes: dict[str, Pixels], notes: list[str]) -> Image
     return Image(
         pixels,
         Transfer.LINEAR,
-        primaries,
-        white if white is not None and white > 0 else None,
+        colour.primaries,
+        white if white is not None and white > 0 else colour.white_luminance,
         Metadata(
             exif=exif or None,
             panorama=part.byte("envmap", "envmap") == _LATLONG,
             alpha=alpha,
             header={name: text for name, text in texts.items() if name not in _RESERVED},
-            notes=(*notes, *remarks),
+            notes=(*notes, *colour.notes),
         ),
     )
 
 
-def _rgb(part: Part, planes: dict[str, Pixels], primaries: AnyPrimaries) -> Pixels:
-    """``(H, W, 3)`` of the display window; empties ``planes`` of colour, so that memory comes free on the way."""
+def _linear(pixels: Pixels, alpha: NDArray[np.float32] | None, colour: Colour) -> Pixels:
+    """Straight linear RGB, in place where the type allows: first divided by alpha, then decoded, as OpenImageIO's tools do."""
+    import numpy as np
+
+    if alpha is None and colour.is_linear_rgb:
+        return pixels
+    out = pixels if pixels.dtype == np.float32 else np.empty(pixels.shape, np.float32)
+    for rows in _row_strips(pixels):
+        strip = pixels[rows].astype(np.float32, copy=False)
+        if alpha is not None:
+            with np.errstate(over="ignore"):
+                strip = strip / _divisor(alpha[rows])
+        if not colour.is_linear_rgb:
+            strip = colour.to_linear(bounded(strip, LARGEST["float"], -LARGEST["float"])[0])
+        out[rows] = bounded(strip, LARGEST["float"], -LARGEST["float"])[0]
+    return out
+
+
+def _divisor(alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What RGB is divided by and multiplied with: where nothing covers the pixel it is light added on top, and stays."""
+    import numpy as np
+
+    return np.where(alpha > 0, alpha, np.float32(1))[..., None]
+
+
+def _place_rgb(planes: dict[str, Pixels], out: Pixels, window: Window, display: Window, primaries: AnyPrimaries) -> Pixels:
+    """What planes of a window show, put where it stands in the display window; returns that place."""
     import numpy as np
 
     from hdrcli.color import rgb_to_xyz
@@ -329,36 +430,24 @@ def _rgb(part: Part, planes: dict[str, Pixels], primaries: AnyPrimaries) -> Pixe
         weights = rgb_to_xyz(primaries)[1].astype(np.float32)
         planes["RGB"] = _exr_chroma.rgb(planes.pop("Y"), planes.pop("RY"), planes.pop("BY"), weights)
     if "RGB" in planes:
-        together = planes.pop("RGB")
-        return _placed(together if together.dtype.kind == "f" else together.astype(np.float32), part)
-    roles = ("Y", "Y", "Y") if "Y" in planes else ("R", "G", "B")
-    dtype = np.float16 if all(planes[role].dtype == np.float16 for role in roles) else np.float32
-    out = np.zeros((part.display_window.height, part.display_window.width, 3), dtype)
-    for channel, role in enumerate(roles):
-        _place(planes[role], out[..., channel], part)
-        if role != "Y":
-            del planes[role]
-    return out
+        return _place(planes["RGB"], out, window, display)
+    for channel, role in enumerate(("Y", "Y", "Y") if "Y" in planes else ("R", "G", "B")):
+        _place(planes[role], out[..., channel], window, display)
+    return _overlap(out, window, display)
 
 
-def _placed(values: Pixels, part: Part) -> Pixels:
-    """Values of the data window, ``(H, W)`` or ``(H, W, 3)``, where they stand in the display window; 0 elsewhere."""
-    import numpy as np
-
-    data, display = part.data_window, part.display_window
-    if data == display:
-        return values
-    out = np.zeros((display.height, display.width, *values.shape[2:]), values.dtype)
-    _place(values, out, part)
-    return out
+def _place(values: Pixels, out: Pixels, window: Window, display: Window) -> Pixels:
+    """Values of a window put where they stand in ``out``, the display window; returns that place."""
+    target = _overlap(out, window, display)
+    target[...] = _overlap(values, display, window)
+    return target
 
 
-def _place(values: Pixels, out: Pixels, part: Part) -> None:
-    data, display = part.data_window, part.display_window
-    left, right = max(data.left, display.left), min(data.right, display.right) + 1
-    top, bottom = max(data.top, display.top), min(data.bottom, display.bottom) + 1
-    target = out[top - display.top : bottom - display.top, left - display.left : right - display.left]
-    target[...] = values[top - data.top : bottom - data.top, left - data.left : right - data.left]
+def _overlap(values: Pixels, window: Window, own: Window) -> Pixels:
+    """What of ``values``, which fill the window ``own``, lies in ``window``; no rows or columns where they do not meet."""
+    left, right = max(window.left, own.left), max(min(window.right, own.right) + 1, own.left)
+    top, bottom = max(window.top, own.top), max(min(window.bottom, own.bottom) + 1, own.top)
+    return values[top - own.top : max(top, bottom) - own.top, left - own.left : max(left, right) - own.left]
 
 
 def _picture_notes(header: Header, index: int, layer: _Layer) -> list[str]:
@@ -398,51 +487,18 @@ def _window_notes(data: Window, display: Window) -> list[str]:
     return [f"data window {sizes}; {', '.join(fate)}"]
 
 
-def _primaries(part: Part) -> tuple[AnyPrimaries, tuple[str, ...]]:
-    from hdrcli.color import Chromaticities, Primaries, named_primaries
-
-    numbers = part.numbers("chromaticities", "chromaticities", 8)
-    interop = part.texts().get("colorInteropID")
-    # "for most purposes, this attribute [chromaticities] has now been superseded by the colorInteropID"
-    named = None if interop is None else _library().colorInteropIDToChromaticities(interop)
-    if named is not None:
-        numbers = tuple(named)
-    if numbers is None:
-        strange = interop not in (None, "", "unknown", "data")
-        return Primaries.BT709, ((f"color space {interop!r} is not known; taken as linear Rec.709",) if strange else ())
-    if not numbers:
-        return Primaries.BT709, ("chromaticities of an unknown kind; taken as Rec.709",)
-    rx, ry, gx, gy, bx, by, wx, wy = (float(v) for v in numbers)
-    found = named_primaries(Chromaticities((rx, ry), (gx, gy), (bx, by), (wx, wy)))
-    if found is not None:
-        return found, ()
-    listed = " ".join(f"{float(v):.4g}" for v in numbers)
-    return Primaries.BT709, (f"chromaticities that make no sense ({listed}); taken as Rec.709",)
-
-
-def _unpremultiplied(pixels: Pixels, alpha: NDArray[np.float32]) -> Pixels:
-    import numpy as np
-
-    # where nothing covers the pixel, RGB is light that was added on top: it stays as it is
-    divisor = np.where(alpha > 0, alpha, np.float32(1))[..., None]
-    with np.errstate(over="ignore"):
-        straight = np.divide(pixels, divisor, dtype=np.float32)
-    return bounded(straight, LARGEST["float"], -LARGEST["float"])[0]
-
-
 def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
     """A linear Image as an OpenEXR file; returns remarks.
 
     Depth "half" (usual) or "float"; compression none, zip (usual), piz, dwaa or dwab. Alpha goes out as A with RGB
-    multiplied by it, ``options.layers`` as further channels. Odd values: NaN becomes 0, +inf and -inf the largest and the
+    multiplied by it (but where A is 0: that is light on top, as on reading, unless :func:`hdrcli.expand` made the picture from
+    codes), ``options.layers`` as further channels. Odd values: NaN becomes 0, +inf and -inf the largest and the
     lowest number of the depth, finite values beyond half's 65504 become 65504, each with a remark; negative values (colours
     outside the primaries' gamut) are kept. Raises MismatchError for display-encoded pixels, UsageError for an unknown
     compression.
     """
-    import numpy as np
-
     from hdrcli.color import Transfer, chromaticities_of
-    from hdrcli.formats import _exif, _exr_attributes
+    from hdrcli.formats import _exif, _exr_attributes, _exr_strips
 
     OpenEXR = _library()
     if image.transfer is not Transfer.LINEAR:
@@ -450,21 +506,9 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
             "OpenEXR holds linear light, these pixels are display-encoded", where=path, remedy="expand them first"
         )
     depth, remarks = _depth(options.depth)
-    largest = LARGEST[depth]
-    remedy = "; --depth float keeps them" if depth == "half" else ""
-    alpha = image.metadata.alpha
-    cover = None if alpha is None else np.clip(np.nan_to_num(alpha), 0, 1).astype(np.float32)
-
-    channels: dict[str, Pixels] = {}
     for name, layer in options.layers.items():
         if name in ("R", "G", "B", "A", "RGB", "RGBA") or layer.shape != image.pixels.shape[:2]:
             raise MismatchError(f"layer {name!r} of shape {layer.shape} does not fit the image", where=path)
-    for name, values in {"RGB": image.pixels, **options.layers}.items():
-        channels[name], odd = _to_write(values, depth, cover if name == "RGB" else None)
-        remarks.extend(odd.remarks("written", largest=largest, remedy=remedy))
-    if cover is not None:
-        channels["A"] = cover.astype(channels["RGB"].dtype)
-
     texts, left_out = _text_attributes({**image.metadata.header, **options.header})
     remarks += left_out
     shot = _exif.shot(image.metadata.exif or b"")
@@ -479,35 +523,56 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
         header["whiteLuminance"] = float(image.white_luminance)
     if image.metadata.panorama:
         header["envmap"] = OpenEXR.ENVMAP_LATLONG
+    odd: dict[str, Odd] = {}
     workers = _threads_for(options.compression or _USUAL, image.width * image.height)
     # a file of Python's: its OSErrors say what is wrong, and names need not be UTF-8
-    with Path(path).open("wb") as stream, OpenEXR.File(header, channels, num_threads=workers) as file:
-        file.write(stream)
-    return tuple(remarks)
+    with Path(path).open("wb") as stream:
+        compression = options.compression or _USUAL
+        strips = _to_write(image, options.layers, depth, _exr_strips.strip_rows(image.width, compression), odd)
+        size = (image.width, image.height)
+        _exr_strips.write_strips(stream, header, size, compression, strips, workers)
+    remedy = "; --depth float keeps them" if depth == "half" else ""
+    return (
+        *remarks,
+        *(line for found in odd.values() for line in found.remarks("written", largest=LARGEST[depth], remedy=remedy)),
+    )
 
 
-def _to_write(values: Pixels, depth: str, cover: NDArray[np.float32] | None) -> tuple[Pixels, Odd]:
+def _to_write(
+    image: Image, layers: Mapping[str, NDArray[np.float32]], depth: str, step: int, odd: dict[str, Odd]
+) -> Iterator[dict[str, Pixels]]:
+    """Channels of the file, ``step`` rows at a time; ``odd`` counts by channel what had to be changed."""
+    import numpy as np
+
+    for start in range(0, image.height, step):
+        rows = slice(start, start + step)
+        channels: dict[str, Pixels] = {}
+        cover = None
+        if image.metadata.alpha is not None:
+            cover = np.clip(np.nan_to_num(image.metadata.alpha[rows]), 0, 1).astype(np.float32, copy=False)
+        for name, values in {"RGB": image.pixels, **layers}.items():
+            factor = None if cover is None or name != "RGB" else _divisor(cover)
+            channels[name], found = _strip_to_write(values[rows], depth, factor)
+            odd[name] = odd.get(name, Odd()) + found
+        if cover is not None:
+            channels["A"] = cover.astype(channels["RGB"].dtype)
+        yield channels
+
+
+def _strip_to_write(values: Pixels, depth: str, factor: NDArray[np.float32] | None) -> tuple[Pixels, Odd]:
     """The numbers that the file gets, ``values`` themselves where they can stay, and what was odd about them."""
     import numpy as np
 
     from hdrcli.image import as_unit_float
 
     dtype, largest = np.dtype(np.float16 if depth == "half" else np.float32), LARGEST[depth]
-    if values.dtype == dtype and cover is None:
-        tame, odd = bounded(np.ascontiguousarray(values), largest, -largest)
-        return tame, odd
-    out, odd = np.empty(values.shape, dtype), Odd()
-    rows = max(1, _STRIP_PIXELS // values.shape[1])
-    for start in range(0, len(values), rows):
-        strip = values[start : start + rows]
-        strip = as_unit_float(strip) if strip.dtype.kind == "u" else strip.astype(np.float32)
-        if cover is not None:
+    if values.dtype != dtype or factor is not None:
+        values = as_unit_float(values)
+        if factor is not None:
             with np.errstate(invalid="ignore"):
-                strip *= cover[start : start + rows, :, None]
-        tame, found = bounded(strip, largest, -largest)
-        out[start : start + rows] = tame
-        odd += found
-    return out, odd
+                values *= factor
+    tame, odd = bounded(np.ascontiguousarray(values), largest, -largest)
+    return tame.astype(dtype, copy=False), odd
 
 
 def _depth(asked: str | None) -> tuple[str, list[str]]:

@@ -126,6 +126,12 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
 def _cant_hold(image: Image, options: WriteOptions) -> tuple[str, ...]:
     from hdrcli.color import Primaries
 
+    texts = {**image.metadata.header, **options.header}
+    recorded = [word for word in ("model", "scale", "exposure") if f"hdrcli:{word}" in texts]
+    if texts and not recorded:
+        recorded = ["header entries"]
+    if image.white_luminance is not None:
+        recorded.append("white luminance")
     lines = (
         (options.depth not in (None, "float"), f"PFM has one depth, float; {options.depth} is ignored"),
         (options.compression not in (None, "none"), f"PFM has no compression; {options.compression} is ignored"),
@@ -133,5 +139,6 @@ def _cant_hold(image: Image, options: WriteOptions) -> tuple[str, ...]:
         (image.metadata.alpha is not None, "PFM has no alpha; it is left out"),
         (image.metadata.exif is not None, "PFM has no EXIF; it is left out"),
         (image.primaries is not Primaries.BT709, f"PFM can't say that its primaries are {image.primaries.label}"),
+        (recorded, f"PFM has no room for a record; {', '.join(recorded)} left out"),
     )
     return tuple(text for given, text in lines if given)

@@ -240,16 +240,17 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     else:
         alpha, _ = _display.codes(image.metadata.alpha[..., None], depth)
         stored = np.concatenate([pixels[..., ::-1], alpha], axis=2)
+        del pixels, alpha
     done, coded = cv2.imencode(".png", stored)
     if not done:
         raise OSError("OpenCV could not encode the picture")
 
     exif = b"" if image.metadata.exif is None else _chunk(b"eXIf", image.metadata.exif)
-    data = coded.tobytes()
+    data = coded.data.cast("B")  # no copy
     after_header = 8 + 12 + 13
     with Path(path).open("wb") as file:
-        file.write(data[:after_header] + colour + exif)
-        file.write(memoryview(data)[after_header:])
+        file.write(bytes(data[:after_header]) + colour + exif)
+        file.write(data[after_header:])
     return remarks + odd
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput, UnsupportedInput
-from hdrcli.formats._values import MAX_PIXELS, Odd, bounded
+from hdrcli.formats import _display
+from hdrcli.formats._values import Odd, bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -289,13 +290,8 @@ def _date(text: str | None) -> int | None:
 
 
 def _check_size(scanlines: int, length: int, available: int) -> None:
-    pixels = scanlines * length
-    if pixels == 0:
-        raise UnreadableInput("is damaged: its size is zero", remedy=_COPY_AGAIN)
-    if pixels > MAX_PIXELS:
-        limit = f"the limit is {MAX_PIXELS // 10**6} megapixels"
-        raise UnsupportedInput(f"is too large: {length} x {scanlines} pixels", remedy=limit)
-    if pixels > available * _MAX_PIXELS_PER_BYTE:
+    _display.check_size(length, scanlines)
+    if scanlines * length > available * _MAX_PIXELS_PER_BYTE:
         raise _truncated()
 
 
@@ -350,10 +346,16 @@ def _decode_scanlines(coded: memoryview, scanlines: int, length: int) -> Bytes:
 
     stream = np.frombuffer(coded, np.uint8)
     out = np.empty((scanlines, length, 4), np.uint8)
-    position = 0
-    for row in out:
-        decode = _decode_runs if _is_run_length(coded[position : position + 4], length) else _decode_old
-        position = decode(stream, position, row)
+    position = row = 0
+    block = 1
+    while row < scanlines:
+        if _is_run_length(coded[position : position + 4], length):
+            position = _decode_runs(stream, position, out[row])
+            row, block = row + 1, 1
+        else:
+            done, position = _decode_old(stream, position, out[row : row + block])
+            # more at a time as long as no line of the new coding comes between
+            row, block = row + done, min(2 * block, max(1, _STRIP_PIXELS // length))
     return out
 
 
@@ -378,31 +380,44 @@ def _decode_runs(stream: Bytes, position: int, row: Bytes) -> int:
     return position
 
 
-def _decode_old(stream: Bytes, position: int, row: Bytes) -> int:
-    """Flat pixels; one of (1, 1, 1, n) repeats the pixel before n times, following ones count in higher bytes."""
-    length = len(row)
-    flat = stream[position : position + 4 * length]
-    if flat.size == 4 * length:
-        pixels = flat.reshape(length, 4)
-        if not (pixels[:, :3] == 1).all(axis=1).any():
-            row[:] = pixels
-            return position + 4 * length
-    filled, shift = 0, 0
-    while filled < length:
-        pixel = stream[position : position + 4]
-        position += 4
-        if pixel.size != 4:
+def _decode_old(stream: Bytes, position: int, rows: Bytes) -> tuple[int, int]:
+    """Flat pixels; one of (1, 1, 1, n) repeats the pixel before n times, following ones count in higher bytes.
+
+    Ends with the last of ``rows``, or before the first scanline in the new coding. Returns how many rows that is, and where the
+    next one starts.
+    """
+    import numpy as np
+
+    length = rows.shape[1]
+    wanted = size = rows.shape[0] * length
+    while True:
+        coded = stream[position : position + 4 * size]
+        quads = np.frombuffer(coded[: coded.size // 4 * 4].tobytes(), "<u4")
+        repeats = quads & 0xFFFFFF == 0x010101
+        index = np.arange(len(quads))
+        pixel = np.maximum.accumulate(np.where(repeats, -1, index))  # where the pixel stands that is there, or is repeated
+        byte = index - pixel - 1  # of the count; -1 for pixels
+        counts = np.where(repeats, (quads >> 24).astype(np.int64) << (8 * np.clip(byte, 0, 3)), 1)
+        ends = np.cumsum(counts)
+        column = (ends - counts) % length
+        wrong = repeats & ((column == 0) | (column + counts > length) | (byte > 3))
+        new = (column == 0) & (quads == int.from_bytes((2, 2, length >> 8 & 255, length & 255), "little"))
+        if not 8 <= length <= 0x7FFF:
+            new[:] = False
+        # the first of: nonsense, a scanline in the new coding, the last pixel
+        events = np.flatnonzero(wrong | new | (ends >= wanted))
+        if events.size:
+            break
+        if coded.size < 4 * size:
             raise _truncated()
-        if (pixel[:3] == 1).all():
-            count = int(pixel[3]) << shift
-            if filled == 0 or filled + count > length or shift > 24:
-                raise UnreadableInput("is damaged: a run-length code makes no sense", remedy=_COPY_AGAIN)
-            row[filled : filled + count] = row[filled - 1]
-            filled, shift = filled + count, shift + 8
-        else:
-            row[filled] = pixel
-            filled, shift = filled + 1, 0
-    return position
+        size *= 2  # counts of 0 take room and fill none
+    first = int(events[0])
+    if wrong[first]:
+        raise UnreadableInput("is damaged: a run-length code makes no sense", remedy=_COPY_AGAIN)
+    used = first if new[first] else first + 1
+    filled = int(ends[used - 1])
+    rows.reshape(-1, 4)[:filled] = np.repeat(quads[pixel[:used]], counts[:used]).view(np.uint8).reshape(-1, 4)
+    return filled // length, position + 4 * used
 
 
 # --- writing --------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, rgb_to_xyz
+from hdrcli.color import Primaries, Transfer, decode, rgb_to_xyz
 from hdrcli.errors import HdrcliError, UnreadableInput, UnsupportedInput
 from hdrcli.formats import _icc, bmp
 
@@ -179,6 +179,26 @@ def test_any_runs(tmp_path_factory, runs, bits):
     np.testing.assert_array_equal(bmp.read(path).pixels, COLOURS[expected])
 
 
+@given(
+    st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 255)), min_size=1, max_size=60), min_size=1, max_size=6),
+    st.sampled_from([4, 8]),
+)
+@settings(max_examples=30, deadline=None)
+def test_many_runs_a_row(tmp_path_factory, rows, bits):
+    """Long stretches of runs are decoded another way; rows are cut at the width, which is that of the first one."""
+    width = sum(count for count, _ in rows[0])
+    stream = b"".join(bytes(number for run in row for number in run) + b"\0\0" for row in rows) + b"\0\1"
+    expected = np.zeros((len(rows), width), int)
+    for out, row in zip(expected[::-1], rows, strict=True):
+        halves = [(v >> 4, v & 15) if bits == 4 else (v, v) for _, v in row]
+        indices = [half[i % 2] for (count, _), half in zip(row, halves, strict=True) for i in range(count)][:width]
+        out[: len(indices)] = indices
+    path = tmp_path_factory.getbasetemp() / "many.bmp"
+    table = bmp_palette(COLOURS[: 1 << bits])
+    path.write_bytes(bmp_file(stream, bits, width, len(rows), compression=1 if bits == 8 else 2, palette=table))
+    np.testing.assert_array_equal(bmp.read(path).pixels, COLOURS[expected])
+
+
 @pytest.mark.parametrize("end", [1, 2, 5, 7, 9, 12, 17, 19, 21])
 def test_run_lengths_cut_short(tmp_path, end):
     with pytest.raises(UnreadableInput, match="ends early"):
@@ -266,6 +286,17 @@ def test_calibration(tmp_path, endpoints, gamma, transfer, primaries):
     image = read_bytes(tmp_path, data)
     np.testing.assert_array_equal(image.pixels, noise())
     assert (image.transfer, image.primaries, image.metadata.notes) == (transfer, primaries, ())
+
+
+@pytest.mark.parametrize("gamma", [2.6, 1 / 2.6, 1.45])
+def test_calibration_by_another_gamma(tmp_path, gamma):
+    rows = bmp_rows(noise()[..., ::-1], 24)
+    extra = bmp_v4_extra(0, xyz(Primaries.DISPLAY_P3), gamma)
+    image = read_bytes(tmp_path, bmp_file(rows, 24, 13, 11, header=108, extra=extra))
+    np.testing.assert_array_equal(image.codes, noise())
+    light = decode(image.pixels / 65535, image.transfer)
+    np.testing.assert_allclose(light, (noise() / 255) ** max(gamma, 1 / gamma), atol=3e-5)
+    assert (image.primaries, len(image.metadata.notes)) == (Primaries.DISPLAY_P3, 1)
 
 
 def test_calibration_that_makes_no_sense(tmp_path):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import exr_samples
 import numpy as np
 import OpenEXR
 import OpenImageIO
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from hdrcli import formats
 from hdrcli.color import Chromaticities, Primaries, Transfer
 from hdrcli.errors import MismatchError, UnreadableInput, UnsupportedInput, UsageError
-from hdrcli.formats import WriteOptions, exr
+from hdrcli.formats import WriteOptions, _exr_strips, exr
 from hdrcli.image import Image, Metadata
 
 SHAPES = [(1, 1), (1, 5000), (5000, 1), (7, 9)]
@@ -110,12 +111,53 @@ def test_layers_and_alpha(tmp_path):
     buffer = OpenImageIO.ImageBuf(str(tmp_path / "a.exr"))
     assert buffer.spec().channelnames == ("R", "G", "B", "A", "confidence")
     values = buffer.get_pixels(OpenImageIO.FLOAT)
-    np.testing.assert_array_equal(values[..., 0], pixels[..., 0] * alpha)  # premultiplied
+    np.testing.assert_array_equal(values[..., 0], pixels[..., 0] * np.where(alpha > 0, alpha, 1))  # premultiplied
     np.testing.assert_array_equal(values[..., 4], layer)
     back = exr.read(tmp_path / "a.exr")
     np.testing.assert_array_equal(back.metadata.alpha, alpha)
-    np.testing.assert_array_equal(back.pixels[alpha > 0], pixels[alpha > 0])
+    np.testing.assert_array_equal(back.pixels, pixels)
     assert any("confidence" in note for note in back.metadata.notes)
+
+
+@pytest.mark.parametrize("depth", ["half", "float"])
+def test_light_where_nothing_covers_survives(tmp_path, depth):
+    """Glows, flames, reflections: premultiplied files add them to what lies behind."""
+    pixels = exr_samples.pixels(6, 7, np.float32)
+    alpha = np.random.default_rng(0).choice(np.float32([0, 0.25, 1]), (6, 7))
+    premultiplied = np.dstack([pixels * np.where(alpha > 0, alpha, 1)[..., None], alpha]).astype(np.float16).astype(np.float32)
+    (tmp_path / "a.exr").write_bytes(exr_samples.of_openimageio(premultiplied))
+    exr.write(exr.read(tmp_path / "a.exr"), tmp_path / "b.exr", WriteOptions(depth=depth))
+    for name in ("a.exr", "b.exr"):
+        written = OpenImageIO.ImageBuf(str(tmp_path / name)).get_pixels(OpenImageIO.FLOAT)
+        np.testing.assert_array_equal(written, premultiplied)
+
+
+@pytest.mark.parametrize("compression", exr.COMPRESSIONS)
+@pytest.mark.parametrize(("depth", "with_alpha"), [("half", False), ("float", True)])
+def test_strips_equal_the_whole(tmp_path, monkeypatch, compression, depth, with_alpha):
+    pixels = exr_samples.pixels(600, 7, np.float16 if depth == "half" else np.float32)
+    pixels[5, 3, 1], pixels[590, 0, 0] = np.nan, np.inf  # in the first and the last strip
+    alpha = np.random.default_rng(0).choice(np.float32([0, 0.25, 1]), (600, 7)) if with_alpha else None
+    image = linear(pixels, metadata=Metadata(alpha=alpha))
+    options = WriteOptions(depth=depth, compression=compression, layers={"z": pixels[..., 2].astype(np.float32)})
+    remarks = exr.write(image, tmp_path / "whole.exr", options)
+    whole = exr.read(tmp_path / "whole.exr")
+    monkeypatch.setattr(_exr_strips, "STRIP_PIXELS", 7 * 50)
+    assert exr.write(image, tmp_path / "strips.exr", options) == remarks
+    assert len(remarks) == 2
+    assert (tmp_path / "strips.exr").read_bytes() == (tmp_path / "whole.exr").read_bytes()
+    read = exr.read(tmp_path / "strips.exr")
+    assert read.metadata.notes == whole.metadata.notes
+    np.testing.assert_array_equal(read.pixels, whole.pixels)
+    if alpha is not None:
+        np.testing.assert_array_equal(read.metadata.alpha, whole.metadata.alpha)
+
+
+def test_writing_changes_nothing_of_the_image(tmp_path):
+    pixels, alpha = np.full((3, 4, 3), np.inf, np.float32), np.full((3, 4), 0.5, np.float32)
+    exr.write(linear(pixels, metadata=Metadata(alpha=alpha)), tmp_path / "a.exr", WriteOptions(depth="float"))
+    assert (pixels == np.inf).all()
+    assert (alpha == 0.5).all()
 
 
 def test_layer_of_another_size_is_a_mismatch(tmp_path):
@@ -224,8 +266,10 @@ def test_interop_id_goes_before_chromaticities(tmp_path, name, primaries):
         image = exr.read(path)
         assert image.primaries is primaries
         assert "colorInteropID" not in image.metadata.header  # it would be wrong once the pixels are converted
-    write_channels(tmp_path / "c.exr", channels, colorInteropID="srgb_rec709_scene")
-    assert "srgb_rec709_scene" in exr.read(tmp_path / "c.exr").metadata.notes[0]
+    write_channels(tmp_path / "c.exr", channels, colorInteropID="studio:lin_own_scene")
+    assert exr.read(tmp_path / "c.exr").metadata.notes == (
+        "color space 'studio:lin_own_scene' is not known; taken as linear Rec.709",
+    )
 
 
 def test_damaged_files_are_named_without_noise(tmp_path, capfd):

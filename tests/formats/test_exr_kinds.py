@@ -11,7 +11,7 @@ import pytest
 
 from hdrcli.color import Primaries, Transfer, rgb_to_xyz
 from hdrcli.errors import UnreadableInput, UnsupportedInput
-from hdrcli.formats import WriteOptions, _exr_chroma, exr
+from hdrcli.formats import WriteOptions, _exr_chroma, _exr_strips, exr
 from hdrcli.image import Image, Metadata
 
 PLANE = np.arange(12, dtype=np.float16).reshape(3, 4)
@@ -171,6 +171,94 @@ def test_many_channels_make_a_short_line(read):
         read(exr_samples.exr({f"c{i:02}": PLANE for i in range(40)}))
 
 
+@pytest.mark.parametrize(
+    "names", [("N.X", "N.Y", "N.Z"), ("P.x", "P.y", "P.z", "Z"), ("uv.X", "uv.Y"), ("v.Y", "v.Z"), ("X", "Y")]
+)
+def test_directions_are_no_picture(read, names):
+    with pytest.raises(UnsupportedInput, match="no R, G, B or sole Y"):
+        read(exr_samples.exr(dict.fromkeys(names, PLANE)))
+
+
+def test_grey_with_depth(read):
+    """Plain Z is the depth of OpenEXR's standard."""
+    image = read(exr_samples.exr({"Y": PLANE, "Z": PLANE + 1}))
+    np.testing.assert_array_equal(image.pixels, np.stack([PLANE] * 3, -1))
+    assert image.metadata.notes == ("channels left out: Z",)
+
+
+# --- colours ---------------------------------------------------------------------------------------------------------------
+
+BT709_TO_XYZ = np.array(
+    [[0.4123908, 0.3575843, 0.1804808], [0.2126390, 0.7151687, 0.0721923], [0.0193308, 0.1191948, 0.9505322]]
+)
+
+
+def test_xyz_must_say_so(read):
+    light = exr_samples.pixels(8, 9, np.float32)
+    xyz = exr_samples.planes((light @ BT709_TO_XYZ.T).astype(np.float32), "XYZ")
+    with pytest.raises(UnsupportedInput, match="does not say that they are CIE XYZ"):
+        read(exr_samples.exr(xyz))
+    numbers = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1 / 3, 1 / 3)
+    for header in ({"colorInteropID": "lin_ciexyzd65_scene"}, {"chromaticities": numbers}):
+        for names in ("XYZ", "RGB"):
+            image = read(exr_samples.exr(dict(zip(names, xyz.values(), strict=True)), **header))
+            np.testing.assert_allclose(image.pixels, light, rtol=1e-4, atol=1e-4)
+            assert image.primaries is Primaries.BT709
+            assert image.metadata.notes == ("holds CIE XYZ; converted to Rec.709",)
+
+
+ENCODED = [
+    ("srgb_rec709_scene", Primaries.BT709, lambda v: np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)),
+    ("srgb_p3d65_scene", Primaries.DISPLAY_P3, lambda v: np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)),
+    ("srgb_ap1_scene", Primaries.ACESCG, lambda v: np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)),
+    ("g22_rec709_scene", Primaries.BT709, lambda v: v**2.2),
+    ("g18_rec709_scene", Primaries.BT709, lambda v: v**1.8),
+    ("g22_adobergb_scene", Primaries.ADOBE_RGB, lambda v: v**2.19921875),
+    ("g24_rec709_display", Primaries.BT709, lambda v: v**2.4),
+    ("g26_p3d65_display", Primaries.DISPLAY_P3, lambda v: v**2.6),
+    ("hlg_rec2020_display", Primaries.BT2020, lambda v: np.where(v <= 0.5, v * v / 3, None)),
+]
+
+
+@pytest.mark.parametrize(("name", "primaries", "curve"), ENCODED)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_encoded_colours_are_decoded(read, name, primaries, curve, dtype):
+    codes = np.random.default_rng(0).random((8, 9, 3)).astype(dtype) * dtype(0.5)
+    image = read(exr_samples.of_openimageio(codes, attributes=[("colorInteropID", name)]))
+    expected = np.asarray(curve(codes.astype(np.float64)), np.float64)
+    np.testing.assert_allclose(image.pixels, expected, rtol=1e-5, atol=1e-7)
+    assert image.pixels.dtype == np.float32
+    assert image.transfer is Transfer.LINEAR
+    assert image.primaries is primaries
+    assert image.white_luminance is None
+    assert image.metadata.notes == (f"is encoded ({name}); decoded to linear light",)
+
+
+def test_the_witness_means_srgb(read):
+    """It writes its own name of a color space as the identifier."""
+    codes = np.random.default_rng(0).random((8, 9, 3)).astype(np.float32)
+    image = read(exr_samples.of_openimageio(codes, attributes=[("oiio:ColorSpace", "sRGB")]))
+    expected = OpenImageIO.ImageBufAlgo.colorconvert(OpenImageIO.ImageBuf(codes), "srgb_rec709_scene", "lin_rec709_scene")
+    np.testing.assert_allclose(image.pixels, expected.get_pixels(OpenImageIO.FLOAT), rtol=1e-3, atol=1e-6)
+
+
+def test_pq_says_its_white(read):
+    codes = np.full((2, 3, 3), 0.5806888, np.float32)  # BT.2408: 203 cd/m2
+    codes[0, 0] = 2, -1, 1
+    image = read(exr_samples.of_openimageio(codes, attributes=[("colorInteropID", "pq_rec2020_display")]))
+    assert image.white_luminance == 10000
+    np.testing.assert_allclose(image.pixels[1] * 10000, 203, rtol=1e-3)
+    np.testing.assert_allclose(image.pixels[0, 0], [1, 0, 1], atol=1e-6)
+
+
+def test_alpha_is_divided_out_before_decoding(read):
+    codes, alpha = np.random.default_rng(0).random((8, 9, 3)).astype(np.float32), np.full((8, 9, 1), 0.25, np.float32)
+    data = exr_samples.of_openimageio(
+        np.dstack([codes * alpha, alpha]), attributes=[("colorInteropID", "g22_rec709_scene"), ("oiio:UnassociatedAlpha", 0)]
+    )
+    np.testing.assert_allclose(read(data).pixels, codes**2.2, rtol=1e-5)
+
+
 # --- windows ---------------------------------------------------------------------------------------------------------------
 
 
@@ -282,6 +370,43 @@ def test_panorama(read):
     assert "cube map" in cube.notes[0]
 
 
+def test_crop_of_a_large_frame(read):
+    image = read(exr_samples.exr(COLOUR, displayWindow=box(0, 0, 8191, 4319)))
+    assert image.pixels.shape == (4320, 8192, 3)
+    np.testing.assert_array_equal(image.pixels[:3, :4], PICTURE)
+    assert not image.pixels[3:].any()
+    with pytest.raises(UnsupportedInput, match="has 4 x 3 pixels in a display window of 20000 x 10000"):
+        read(exr_samples.exr(COLOUR, displayWindow=box(0, 0, 19_999, 9_999)))
+
+
+@pytest.mark.parametrize("lines", [OpenEXR.INCREASING_Y, OpenEXR.DECREASING_Y])
+@pytest.mark.parametrize(("data", "display"), [(box(-2, -9, 1, 90), box(0, 0, 9, 99)), (box(0, 0, 3, 99), box(1, 20, 2, 30))])
+@pytest.mark.parametrize("kind", ["half", "alpha", "grey"])
+def test_strips_of_windows(read, monkeypatch, lines, data, display, kind):
+    (_, top), (_, bottom) = data
+    planes = exr_samples.planes(exr_samples.pixels(bottom - top + 1, 4, np.float32 if kind == "alpha" else np.float16))
+    channels = {"half": planes, "alpha": planes | {"A": planes["G"] / 8}, "grey": {"Y": planes["G"]}}[kind]
+    data = exr_samples.exr(channels, dataWindow=data, displayWindow=display, lineOrder=lines)
+    whole = read(data)
+    monkeypatch.setattr(_exr_strips, "STRIP_PIXELS", 4 * 16)
+    decoded = []
+    decode = exr._planes
+    monkeypatch.setattr(exr, "_planes", lambda *given: decoded.append(given[2]) or decode(*given))
+    strips = read(data)
+    assert [window.height for window in decoded] == [16] * 6 + [4]
+    np.testing.assert_array_equal(strips.pixels, whole.pixels)
+    assert (whole.metadata.alpha is None) == (kind != "alpha")
+    np.testing.assert_array_equal(strips.metadata.alpha, whole.metadata.alpha)
+
+
+@pytest.mark.parametrize("kept", [0.4, 0.999])
+def test_strips_of_damaged_files(read, monkeypatch, kept):
+    monkeypatch.setattr(_exr_strips, "STRIP_PIXELS", 40 * 16)
+    data = exr_samples.exr(exr_samples.planes(exr_samples.pixels(200, 40)))
+    with pytest.raises(UnreadableInput, match="damaged"):
+        read(data[: int(kept * len(data))])
+
+
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
@@ -313,7 +438,7 @@ def test_lack_of_memory_is_not_damage(read, monkeypatch):
         raise MemoryError(count)
 
     monkeypatch.setattr(exr, "check_memory", refuse)
-    with pytest.raises(MemoryError, match="72"):
+    with pytest.raises(MemoryError, match="144"):  # 12 pixels of three halves, as decoded and as a picture
         read(exr_samples.exr(COLOUR))
 
 

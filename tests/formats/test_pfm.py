@@ -150,9 +150,20 @@ def test_what_is_lost_is_named(tmp_path):
     image = linear(pixels().astype(np.float16), primaries=Primaries.BT2020, metadata=metadata)
     layers = {"confidence": np.zeros((5, 7), np.float32)}
     remarks = pfm.write(image, tmp_path / "a.pfm", WriteOptions(depth="half", compression="zip", layers=layers))
-    assert len(remarks) == 6
-    assert remarks[-1] == "PFM can't say that its primaries are Rec.2020"
+    assert len(remarks) == 7
+    assert remarks[-2:] == (
+        "PFM can't say that its primaries are Rec.2020",
+        "PFM has no room for a record; header entries left out",
+    )
     np.testing.assert_array_equal(pfm.read(tmp_path / "a.pfm").pixels, image.pixels.astype(np.float32))
+
+
+def test_lost_record_is_named(tmp_path):
+    header = {"hdrcli:model": "a 1", "hdrcli:scale": "1 = LDR white", "hdrcli:exposure": "+0 EV", "software": "x"}
+    image = linear(pixels(), white_luminance=203.0, metadata=Metadata(header=header))
+    expected = "PFM has no room for a record; model, scale, exposure, white luminance left out"
+    assert pfm.write(image, tmp_path / "a.pfm", WriteOptions()) == (expected,)
+    assert pfm.write(linear(pixels()), tmp_path / "a.pfm", WriteOptions()) == ()
 
 
 def test_odd_values(tmp_path):

@@ -157,6 +157,47 @@ def test_old_run_length(tmp_path):
     np.testing.assert_array_equal(pixels, decoded(expected))
 
 
+def old_runs(rgbe, counts):
+    """Pixels of one line, each repeated so many times in all; counts of more than 255 in several bytes."""
+    out = b""
+    for pixel, count in zip(rgbe, counts, strict=True):
+        out += bytes(pixel)
+        more = count - 1
+        while more:
+            out += bytes((1, 1, 1, more & 255))
+            more >>= 8
+    return out
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=8), st.integers(1, 9), st.data())
+def test_any_old_runs(tmp_path_factory, counts, height, data):
+    rgbe = some_rgbe((height, len(counts)))
+    orders = [data.draw(st.permutations(counts)) for _ in range(height)]
+    body = b"".join(old_runs(line, order) for line, order in zip(rgbe, orders, strict=True))
+    header = f"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y {height} +X {sum(counts)}\n".encode()
+    pixels = read_bytes(tmp_path_factory.getbasetemp(), header + body).pixels
+    expected = [np.repeat(line, order, axis=0) for line, order in zip(rgbe, orders, strict=True)]
+    np.testing.assert_array_equal(pixels, decoded(np.array(expected, np.uint8)))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([[1, 1, 1, 5], [9, 9, 9, 130]], "makes no sense"),  # nothing to repeat
+        ([[9, 9, 9, 130], [1, 1, 1, 4]], "makes no sense"),  # beyond the line
+        ([[9, 9, 9, 130], [1, 1, 1, 3], [1, 1, 1, 1]], "makes no sense"),  # across its end
+        ([[9, 9, 9, 130], *[[1, 1, 1, 0]] * 5, [1, 1, 1, 3]], "makes no sense"),  # a count of more than four bytes
+        ([[9, 9, 9, 130], [1, 1, 1, 3], [9, 9, 9, 130]], "ends early"),
+        ([[9, 9, 9, 130], *[[1, 1, 1, 0]] * 3], "ends early"),
+    ],
+)
+def test_old_runs_that_make_no_sense(tmp_path, body, words):
+    header = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 2 +X 4\n"
+    with pytest.raises(UnreadableInput, match=words):
+        read_bytes(tmp_path, header + np.array(body, np.uint8).tobytes())
+
+
 def test_own_decoder_agrees_with_opencv(tmp_path):
     path = tmp_path / "a.hdr"
     pixels = wide_range((6, 300))
