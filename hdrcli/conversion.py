@@ -24,6 +24,7 @@ from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mix
 from hdrcli.parallel import threads
 
 _STRIP_ROWS = 64
+LEARNED = "learned"  # the operator that is no formula: a bundle's G_X
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
 PRIMARIES = {
     "srgb": Primaries.BT709,
@@ -306,8 +307,8 @@ def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:
 
 
 @lru_cache(maxsize=4)
-def load_generator(model: str, backend: str = "auto", device: str = "auto") -> Generator:
-    """A generator by bundle name or path, loaded once per process.
+def load_generator(model: str, backend: str = "auto", device: str = "auto", role: str = "g_y") -> Generator:
+    """A generator by bundle name or path, loaded once per process: G_Y, or with ``role`` "g_x" the way back.
 
     ``backend`` auto: torch for run folders and weights files, ONNX Runtime for bundles. Raises MissingModel, UsageError for a
     backend or device that there is none of, and what the backend raises.
@@ -325,23 +326,27 @@ def load_generator(model: str, backend: str = "auto", device: str = "auto") -> G
         if backend == "onnx":
             remedy = "make a bundle of a run with hdrcli models export"
             raise MissingModel("is no bundle, which ONNX Runtime needs", where=path, remedy=remedy) from None
-        return torch_backend.load(path, device)
+        return torch_backend.load(path, device, role)
     if backend == "torch":
-        return torch_backend.load(folder, device)
-    return onnx_backend.load(bundles.read(folder), device)
+        return torch_backend.load(folder, device, role)
+    return onnx_backend.load(bundles.read(folder), device, role)
 
 
 @dataclass(frozen=True)
 class TonemapOptions:
-    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops before it, ``bits``: 8 or 16.
+    """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops of exposure, ``bits``: 8 or 16.
 
-    Raises UsageError for values out of range.
+    ``operator`` LEARNED: the generator G_X of ``model`` (a bundle, a run folder), run by ``backend`` on ``device``. Raises
+    UsageError for values out of range.
     """
 
     operator: str = "reinhard"
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ev: float = 0.0
     bits: int = 8
+    model: str = "default"
+    backend: str = "auto"
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if not -32 <= self.ev <= 32:
@@ -355,21 +360,41 @@ def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
     options = options or TonemapOptions()
     if image.transfer is not Transfer.LINEAR:
         raise MismatchError("is display-encoded (LDR) already", remedy="use hdrcli expand for the way back")
-    module = registry.load("hdrcli.tonemapping", options.operator)
-    parameters = registry.build(module.Parameters, dict(options.parameters))
     top = 255 if options.bits == 8 else 65535
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
-    # as it is: an operator that finds its own exposure would undo ours
-    state = module.prepare(_linear_rows(image, 0.0, slice(None, None, _stride(image))), parameters)
+    shown = _learned(image, options) if options.operator == LEARNED else _classical(image, options)
     for first in range(0, image.height, 256):
         rows = slice(first, first + 256)
-        display = module.apply(_linear_rows(image, options.ev, rows), state)
-        out[rows] = np.rint(np.clip(encode(display, Transfer.SRGB), 0, 1) * top).astype(out.dtype)
+        out[rows] = np.rint(np.clip(encode(shown(rows), Transfer.SRGB), 0, 1) * top).astype(out.dtype)
     kept = image.metadata
     wider = image.primaries is not Primaries.BT709
     notes = (*kept.notes, f"{image.primaries.label} shown in sRGB; colours beyond that are cut") if wider else kept.notes
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=notes)
     return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
+
+
+def _classical(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray[np.float32]]:
+    """Display-linear light of some rows, by an operator of the registry."""
+    module = registry.load("hdrcli.tonemapping", options.operator)
+    parameters = registry.build(module.Parameters, dict(options.parameters))
+    # as it is: an operator that finds its own exposure would undo ours
+    state = module.prepare(_linear_rows(image, 0.0, slice(None, None, _stride(image))), parameters)
+    return lambda rows: np.asarray(module.apply(_linear_rows(image, options.ev, rows), state), dtype=np.float32)
+
+
+def _learned(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray[np.float32]]:
+    """Display-linear light of some rows, as G_X says; raises what loading it raises."""
+    from hdrcli.inference import learned
+
+    if options.parameters:
+        raise UsageError(f"{LEARNED} has no parameters", where="-p", remedy="leave it out; --ev sets the exposure")
+    generator = load_generator(options.model, options.backend, options.device, "g_x")
+
+    def light(rows: slice) -> NDArray[np.float32]:
+        return _linear_rows(image, 0.0, rows)
+
+    toning = learned.prepare(generator, light, image.height, image.width, ev=options.ev)
+    return lambda rows: toning.apply(light(rows), rows.start)
 
 
 def _stride(image: Image) -> int:

@@ -1,19 +1,21 @@
 """expand() on Images: what it promises to the caller, and the books it keeps."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeGenerator
+from fakes import FakeGenerator, smooth_scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hdrcli
 from hdrcli import conversion
 from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decoding_table, encode
-from hdrcli.conversion import ExpandOptions, expand, load_generator
+from hdrcli.conversion import ExpandOptions, TonemapOptions, expand, load_generator, tonemap
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import Image, Metadata
+from hdrcli.inference.generator import GeneratorSpec, from_t
 from hdrcli.inference.panorama import Sun
 
 
@@ -412,3 +414,40 @@ class TestPanorama:
         sun = result.image.metadata.header.get("hdrcli:sun")
         flat = options.get("projection") == "flat"
         assert sun == (None if flat else "a test says so" if raised else "not looked for")
+
+
+class TestLearnedToneMapping:
+    """``-t learned``: the generator G_X of a bundle, here one that halves the light it is shown."""
+
+    class Halving:
+        ran_on = "test"
+        spec = GeneratorSpec("fake", "1", ("t",), 32, 8, 256.0, Path("fake"), role="g_x")
+
+        def __call__(self, inputs):
+            light = from_t(inputs["t"], self.spec.peak)
+            return encode(np.clip(light / 2, 0, 1), Transfer.SRGB).astype(np.float32)
+
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr(conversion, "load_generator", lambda *arguments: calls.append(arguments) or self.Halving())
+        return calls
+
+    def scene(self):
+        return Image(smooth_scene(300, 200), Transfer.LINEAR)
+
+    def test_the_picture_comes_from_g_x_in_strips_and_exposure_counts(self, asked):
+        means = []
+        for ev in (-1.0, 0.0, 1.0):
+            result = tonemap(self.scene(), TonemapOptions("learned", ev=ev, bits=16, model="m", backend="onnx", device="cpu"))
+            assert (result.transfer, result.pixels.dtype) == (Transfer.SRGB, np.uint16)
+            means.append(decode(result.pixels / 65535, Transfer.SRGB)[20:280].mean())
+        assert asked == [("m", "onnx", "cpu", "g_x")] * 3
+        assert 1.3 < means[1] / means[0] < 2.2
+        assert 1.2 < means[2] / means[1] < 2.2
+
+    def test_no_parameters_and_no_g_x_are_named(self):
+        with pytest.raises(UsageError, match="no parameters"):
+            tonemap(self.scene(), TonemapOptions("learned", {"key": "1"}))
+        with pytest.raises(MissingModel, match="g_x"):
+            tonemap(self.scene(), TonemapOptions("learned"))

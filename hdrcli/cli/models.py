@@ -1,4 +1,4 @@
-"""``hdrcli models``: the bundles there are, their cards, their integrity, and making one of a training run."""
+"""``hdrcli models``: the bundles there are, their cards and integrity; making one of a run, taking one from elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_def
 
 @app.callback()
 def models(ctx: typer.Context) -> int:
-    """The models that are here: list, show, verify, export."""
+    """The models that are here: list, show, verify, export, import."""
     if ctx.invoked_subcommand is None:
         print(ctx.get_help(), file=sys.stderr)
         return ExitCode.USAGE
@@ -156,11 +156,41 @@ def export(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> int:
-    """Export a training run as a bundle: ONNX, checked against torch, and a model card."""
+    """Export a training run as a bundle: ONNX, checked against torch, and a model card.
+
+    A run of llm-hdr gives both ways: g_y.onnx (expand) and g_x.onnx (tone-map).
+    """
     say = Presenter(debug=ctx.obj.debug)
     with training_extra("exporting a bundle"):
         from hdrcli.training.export import write_bundle
 
         folder = write_bundle(run, output, overwrite=overwrite)
     say.result(f"{printable(run)} -> {printable(folder)}")
+    return ExitCode.OK
+
+
+@app.command("import", cls=Command, short_help="Take a bundle from elsewhere.")
+def import_bundle(
+    ctx: typer.Context,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="PATH", show_default=False, readable=False, help="A bundle: folder, .zip or .tar archive."),
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", show_default=False, help="The model's name; else that of PATH.")
+    ] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> int:
+    """Put a bundle from elsewhere where --model NAME finds it, if it is whole, as its card says, and runs.
+
+    Only the card and the ONNX and safetensors files that it names are taken: nothing that could hold code.
+    """
+    from hdrcli.inference.importing import install
+
+    say = Presenter(debug=ctx.obj.debug)
+    bundle = install(source, name, overwrite=overwrite)
+    calls = {"g_y": "expand photo.jpg", "g_x": "tonemap scene.exr -t learned"}
+    uses = " or ".join(f"hdrcli {calls[role]} --model {bundle.name}" for role in bundle.roles)
+    say.result(f"{printable(source)} -> {printable(bundle.folder)}; use it: {uses}")
     return ExitCode.OK

@@ -13,7 +13,10 @@ from hdrcli.cli.exits import ExitCode
 from hdrcli.cli.options import (
     FILES,
     LIGHT,
+    MODEL,
+    Backend,
     Debug,
+    Device,
     Input,
     Json,
     Overwrite,
@@ -21,6 +24,7 @@ from hdrcli.cli.options import (
     StripMetadata,
     Threads,
     Verbose,
+    parse_device,
     parse_pairs,
 )
 from hdrcli.cli.presentation import Presenter, table
@@ -49,6 +53,7 @@ def _list_operators(value: bool) -> None:
         module = registry.load(OPERATORS, name)
         parameters = " ".join(f"{f.name}={f.default}" for f in fields(module.Parameters))
         rows.append((name, module.SUMMARY, parameters or "-"))
+    rows.append(("learned", "the generator G_X of --model", "-"))
     table(("OPERATOR", "WHAT IT DOES", "PARAMETERS"), rows)
     raise typer.Exit
 
@@ -84,6 +89,14 @@ def tonemap(
             rich_help_panel=LIGHT,
         ),
     ] = False,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", metavar="NAME|PATH", help="For -t learned: bundle or run folder.", rich_help_panel=MODEL),
+    ] = "default",
+    backend: Annotated[
+        Backend, typer.Option("--backend", metavar="NAME", help="auto, onnx or torch.", rich_help_panel=MODEL)
+    ] = Backend.AUTO,
+    device: Device = "auto",
     threads: Threads = None,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -106,7 +119,7 @@ def tonemap(
         raise UsageError("tonemap writes LDR files", where=output, remedy="name it .png, .jpg or .tif")
     if output is not None:
         formats.module_for_output(output, kind="ldr")
-    options = TonemapOptions(operator, parse_pairs(parameter, "-p"), ev, bits)
+    options = TonemapOptions(operator, parse_pairs(parameter, "-p"), ev, bits, model, backend, parse_device(device))
     (job,) = targets.plan([source], output, None, ".png")
     job.check(overwrite=overwrite)
     started = time.perf_counter()

@@ -1,26 +1,32 @@
-"""``hdrcli train``: HDR scenes to a run folder and a bundle."""
+"""``hdrcli train``: pictures to a run folder and a bundle."""
 
 from __future__ import annotations
 
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hdrcli.cli.exits import ExitCode
-from hdrcli.cli.options import MODEL, Debug, Device, Precision, Quiet, Resume, Verbose, parse_device, parse_pairs
+from hdrcli.cli.options import MODEL, Debug, Device, Quiet, Resume, Verbose, parse_device, parse_pairs
 from hdrcli.cli.presentation import Presenter, printable
 from hdrcli.errors import MissingExtra, MissingRequirement, UsageError
 
 if TYPE_CHECKING:
-    from hdrcli.training.loop import Progress
+    from hdrcli.training.datasets import Pictures
+    from hdrcli.training.loop import LoopConfig, Progress
+    from hdrcli.training.objectives import Objective
+    from hdrcli.training.recipes import Recipe
+    from hdrcli.training.sources import Domain
+    from hdrcli.training.validation import Validation
 
-RECIPES = "hdrcli.training.objectives"
 DATA, RUN = "Data", "Run"
 _LINE_SECONDS = 30.0
 _EXTRA = frozenset(
@@ -31,9 +37,34 @@ EXAMPLES = """
 \b
 Examples:
   hdrcli train --hdr scenes --out run --minutes 60
-  hdrcli train --hdr scenes --out run --minutes 90 --resume auto
-  hdrcli train --hdr scenes --out run --max-steps 500 -p network.width=16
+  hdrcli train --ldr photos --hdr scenes --out run --val val
+  hdrcli train --ldr photos --hdr scenes --out run --dry-run
+  hdrcli train --ldr photos --hdr scenes --out run --resume auto
+  hdrcli train --hdr scenes --out run --max-steps 500 --width 16
 """
+
+
+class Precision(StrEnum):
+    """Numbers that training computes with."""
+
+    BF16 = "bf16-mixed"
+    FP16 = "16-mixed"
+    FULL = "32-true"
+
+
+class Guides(StrEnum):
+    """Sets of guides."""
+
+    OFFLINE = "offline"
+    PAPER = "paper"
+    NONE = "none"
+
+
+GUIDES: Mapping[Guides, Mapping[str, str]] = {
+    Guides.OFFLINE: {"maps": "exposure", "embeddings": "own", "masks": "superpixels"},
+    Guides.PAPER: {"maps": "llm", "embeddings": "clip", "masks": "sam"},
+    Guides.NONE: {"maps": "none", "embeddings": "none", "masks": "none"},
+}
 
 
 @contextmanager
@@ -64,25 +95,81 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="RUN", show_default=False, help="Folder of the run.", rich_help_panel=RUN)
     ],
+    ldr: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ldr",
+            metavar="DIR",
+            readable=False,
+            help="LDR photos, of any scenes (unpaired): folder, list (.txt) or file; repeatable.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            "--val",
+            metavar="DIR",
+            readable=False,
+            help="Scored while training: ldr/ and hdr/ by name, or HDR scenes.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     split: Annotated[
         str,
         typer.Option(
             "--split", metavar="NAME", help="Of a folder with manifest.csv; all takes everything.", rich_help_panel=DATA
         ),
     ] = "train",
+    cache_memory: Annotated[
+        float, typer.Option("--cache-memory", metavar="GB", help="Decoded pictures kept in memory.", rich_help_panel=DATA)
+    ] = 4.0,
+    cache_disk: Annotated[
+        float,
+        typer.Option(
+            "--cache-disk",
+            metavar="GB",
+            help="Decoded pictures kept in RUN/cache, if memory does not hold them.",
+            rich_help_panel=DATA,
+        ),
+    ] = 10.0,
     recipe: Annotated[
-        str, typer.Option("--recipe", metavar="NAME", help="What is trained, and how.", rich_help_panel=MODEL)
-    ] = "paired",
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="What is trained, and how: paired, llm-hdr, llm-hdr-small, or a .toml file [default: by the data and device].",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--set", "-p", metavar="KEY=VALUE", help="An option of the recipe; repeatable.", rich_help_panel=MODEL),
     ] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", metavar="N", help="Features of the network's first level.", rich_help_panel=MODEL)
+    ] = None,
+    guides: Annotated[
+        Guides | None,
+        typer.Option(
+            "--guides",
+            metavar="SET",
+            help="offline (exposure, own, superpixels), paper (llm, clip, sam) or none.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    checkpoint_activations: Annotated[
+        bool, typer.Option("--checkpoint-activations", help="Less memory, more time.", rich_help_panel=MODEL)
+    ] = False,
     minutes: Annotated[
         float | None,
         typer.Option("--minutes", metavar="N", help="End after this time, resumed runs counted in.", rich_help_panel=RUN),
     ] = None,
     max_steps: Annotated[
         int | None, typer.Option("--max-steps", metavar="N", help="End after these steps.", rich_help_panel=RUN)
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", metavar="N", help="End after as many times all pictures.", rich_help_panel=RUN)
     ] = None,
     resume: Annotated[
         Resume,
@@ -94,14 +181,42 @@ def train(
         Path | None,
         typer.Option("--init", metavar="RUN", help="Start from the weights of another run (fine-tuning).", rich_help_panel=RUN),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and what it costs; train three steps only.", rich_help_panel=RUN)
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of views, cameras and weights.", rich_help_panel=RUN)] = 1,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", metavar="N", help="Batches whose gradients make one step.", rich_help_panel=RUN)
+    ] = 1,
+    checkpoint_minutes: Annotated[
+        float, typer.Option("--checkpoint-minutes", metavar="N", help="Between checkpoints.", rich_help_panel=RUN)
+    ] = 2.0,
+    checkpoint_epochs: Annotated[
+        float | None, typer.Option("--checkpoint-epochs", metavar="N", help="Between checkpoints.", rich_help_panel=RUN)
+    ] = None,
+    shard_mib: Annotated[
+        float | None,
+        typer.Option("--shard-mib", metavar="N", help="Checkpoints in pieces of at most so many MiB.", rich_help_panel=RUN),
+    ] = None,
+    report_minutes: Annotated[
+        float, typer.Option("--report-minutes", metavar="N", help="Between scores and contact sheets.", rich_help_panel=RUN)
+    ] = 10.0,
     device: Device = "auto",
+    devices: Annotated[
+        int, typer.Option("--devices", metavar="N", help="Processes on this machine; 0: one a card.", rich_help_panel=MODEL)
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option("--nodes", metavar="N", help="Machines; torchrun's environment is honoured.", rich_help_panel=MODEL)
+    ] = 1,
     precision: Annotated[
-        Precision, typer.Option("--precision", metavar="TYPE", help="bf16-mixed or 32-true.", rich_help_panel=MODEL)
+        Precision, typer.Option("--precision", metavar="TYPE", help="bf16-mixed, 16-mixed or 32-true.", rich_help_panel=MODEL)
     ] = Precision.BF16,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Processes that make samples.", rich_help_panel=RUN)
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes that make samples [default: 1, with CUDA up to 8].", rich_help_panel=RUN
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", metavar="N", help="CPU threads of torch.", rich_help_panel=RUN)
     ] = None,
@@ -109,47 +224,233 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Train a generator on HDR scenes, seen through a virtual camera.
+    """Train generators: on HDR scenes seen through a virtual camera, or on unpaired LDR and HDR folders.
 
-    RUN gets checkpoints, TensorBoard logs and at the end a bundle and g_y.safetensors. Needs pip install 'hdrcli[train]'.
+    RUN gets checkpoints, run.json, log.jsonl, sample sheets, TensorBoard logs and at the end a bundle and g_y.safetensors.
+    Without --minutes, --max-steps and --epochs the recipe says when it ends. Needs pip install 'hdrcli[train]'.
     """
     say = Presenter(verbose=verbose, quiet=quiet, debug=ctx.obj.debug)
-    _refuse_below("--minutes", minutes, 0, exclusive=True)
-    for option, value, least in (
+    for option, value, exclusive in (
+        ("--minutes", minutes, True),
+        ("--epochs", epochs, True),
+        ("--checkpoint-epochs", checkpoint_epochs, True),
+        ("--shard-mib", shard_mib, True),
+        ("--checkpoint-minutes", checkpoint_minutes, False),
+        ("--report-minutes", report_minutes, False),
+        ("--cache-memory", cache_memory, False),
+        ("--cache-disk", cache_disk, False),
+    ):
+        _refuse_below(option, value, 0, exclusive=exclusive)
+    for option, count, least in (
         ("--max-steps", max_steps, 1),
         ("--seed", seed, 0),
+        ("--accumulate", accumulate, 1),
+        ("--devices", devices, 0),
+        ("--nodes", nodes, 1),
         ("--workers", workers, 0),
         ("--threads", threads, 1),
     ):
-        _refuse_below(option, value, least)
-    if minutes is None and max_steps is None:
-        raise UsageError("training needs an end", remedy="give --minutes or --max-steps")
+        _refuse_below(option, count, least)
     parse_device(device)
     settings = parse_pairs(parameter, "--set")
     with training_extra(), _quiet_lightning():
-        from hdrcli.training import datasets, loop, objectives
+        from hdrcli.training import loop, objectives, placement, recipes, sources, validation
 
-        objective = objectives.create(recipe, settings, seed)
-        scenes = datasets.find_scenes(hdr, split)
-        say.note(f"scenes: {printable(scenes.note)}")
-        loaded = datasets.load_scenes(scenes.files, lambda line: say.warning("training data", line))
-        end = " or ".join(f"{n:g} {unit}" for n, unit in ((max_steps, "steps"), (minutes, "minutes")) if n is not None)
-        say.note(f"recipe: {recipe}, {len(loaded)} scenes, until {end}, device {device}, {precision}, seed {seed}")
+        made = recipes.load(recipe or _default_recipe(device, unpaired=bool(ldr)))
+        ends = {"max_steps": max_steps, "minutes": minutes, "epochs": epochs}
+        if all(end is None for end in ends.values()):
+            ends |= {"minutes": made.loop.minutes or None, "epochs": made.loop.epochs or None}
+        if all(end is None for end in ends.values()):
+            raise UsageError("training needs an end", remedy="give --minutes, --epochs or --max-steps")
+        flags = _flag_options(made, width, guides, checkpoint_activations)
+        objective = objectives.create(made.objective, {**made.options, **flags, **settings}, seed)
+        sources_given: dict[Domain, list[Path]] = {"hdr": hdr, "ldr": ldr or []}
+        _check_domains(objective, sources_given, made.name)
+        fabric = None if dry_run else placement.make_fabric(device, devices, nodes, precision)
+        leads = fabric is None or fabric.global_rank == 0
+        if not leads:
+            say = Presenter(quiet=True, debug=ctx.obj.debug)
+        lists = {domain: sources.find_files(sources_given[domain], domain, split) for domain in objective.domains}
+        for domain, found in lists.items():
+            say.note(f"{'scenes' if domain == 'hdr' else 'photos'}: {printable(found.note)}")
+        pictures = _load(lists, objective.view_size, (cache_memory, cache_disk), out, say)
+        scored = None if val is None else validation.find(val, lambda line: say.warning("validation data", line))
+        processes = devices * nodes if fabric is None else int(fabric.world_size)
+        steps = _steps(ends, objective, pictures, accumulate, processes)
         config = loop.LoopConfig(
-            max_steps=max_steps,
-            minutes=minutes,
+            max_steps=steps,
+            minutes=ends["minutes"],
             seed=seed,
             device=device,
+            devices=devices,
+            num_nodes=nodes,
             precision=precision,
-            workers=workers,
+            schedule=made.loop.schedule,
+            constant_share=made.loop.constant_share,
+            warmup_steps=made.loop.warmup_steps,
+            ema=made.loop.ema,
+            clip_gradient=made.loop.clip_gradient,
+            accumulate=accumulate,
+            workers=_workers(device, devices) if workers is None else workers,
             threads=threads,
+            checkpoint_minutes=checkpoint_minutes,
+            checkpoint_epochs=checkpoint_epochs,
+            shard_mib=shard_mib,
+            report_minutes=report_minutes,
         )
+        if dry_run:
+            return _print_plan(made, objective, pictures, config)
+        _introduce(say, made, objective, pictures, config, scored)
         with say.progress(1.0) as advance:
             state = loop.train(
-                objective, loaded, config, out, resume=resume is Resume.AUTO, initial=init, observe=_observer(say, advance)
+                objective,
+                pictures,
+                config,
+                out,
+                resume=resume is Resume.AUTO,
+                initial=init,
+                validation=scored,
+                record={"recipe": made.name, "sources": {d: [str(p) for p in sources_given[d]] for d in objective.domains}},
+                fabric=fabric,
+                observe=_observer(say, advance),
+                report=say.note,
             )
-        say.result(f"trained {state['step']} steps in {state['elapsed'] / 60:.1f} min on {state['device']} -> {printable(out)}")
-    return _export(say, out)
+        skipped = f", {state['skipped']} left out" if state["skipped"] else ""
+        steps_done = f"{state['step']} steps{skipped}"
+        say.result(f"trained {steps_done} in {state['elapsed'] / 60:.1f} min on {state['device']} -> {printable(out)}")
+    return _export(say, out) if leads else ExitCode.OK
+
+
+def _default_recipe(device: str, *, unpaired: bool) -> str:
+    if not unpaired:
+        return "paired"
+    from hdrcli.training.placement import placement
+
+    return "llm-hdr" if placement(device)[0] == "cuda" else "llm-hdr-small"
+
+
+def _flag_options(made: Recipe, width: int | None, guides: Guides | None, activations: bool) -> dict[str, str]:
+    """Flags as options of the recipe's objective. Raises UsageError where it has no such thing."""
+    from hdrcli import registry
+
+    config = registry.load("hdrcli.training.objectives", made.objective).Config()
+    wanted = {} if width is None else {"width": ("--width", str(width))}
+    wanted |= {name: (f"--guides {guides}", value) for name, value in (GUIDES[guides].items() if guides else ())}
+    wanted |= {"saves_memory": ("--checkpoint-activations", "true")} if activations else {}
+    out: dict[str, str] = {}
+    for name, (flag, value) in wanted.items():
+        place = next((p for p in (name, f"network.{name}", f"guides.{name}") if _has(config, p)), None)
+        if place is None:
+            raise UsageError(f"recipe {made.name} has no {name}", where=flag, remedy="leave it out, or use another --recipe")
+        out[place] = value
+    return out
+
+
+def _has(config: Any, place: str) -> bool:
+    name, _, rest = place.partition(".")
+    if not is_dataclass(config) or name not in {f.name for f in fields(config)}:
+        return False
+    return _has(getattr(config, name), rest) if rest else True
+
+
+def _check_domains(objective: Objective, given: Mapping[Domain, list[Path]], recipe: str) -> None:
+    domains: tuple[Domain, ...] = ("ldr", "hdr")
+    for domain in domains:
+        if domain in objective.domains and not given[domain]:
+            remedy = f"give --{domain} with a folder, or another --recipe"
+            raise UsageError(f"recipe {recipe} needs {domain.upper()} pictures", remedy=remedy)
+        if domain not in objective.domains and given[domain]:
+            remedy = f"leave --{domain} out, or use another --recipe"
+            raise UsageError(f"recipe {recipe} is not trained on {domain.upper()} pictures", where=f"--{domain}", remedy=remedy)
+
+
+def _load(lists: Mapping[Domain, Any], view_size: int, budget_gb: tuple[float, float], out: Path, say: Presenter) -> Pictures:
+    """All pictures of all domains, within one budget."""
+    from hdrcli.training import cache
+    from hdrcli.training.datasets import enlarged_note
+
+    budget = cache.Budget.gigabytes(*budget_gb, out / "cache")
+    pictures: dict[str, Any] = {}
+    for domain, found in lists.items():
+        limits = cache.Limits.of_views(view_size)
+        pictures[domain] = cache.load(found.files, domain, limits, budget, lambda line: say.warning("training data", line))
+        note = enlarged_note(domain, pictures[domain], view_size)
+        if note:
+            say.note(note)
+        if len(pictures[domain]) == 1:
+            say.note(f"there is one {domain.upper()} image only: what is learned will hold for it alone")
+    return pictures
+
+
+def _steps(ends: Mapping[str, Any], objective: Objective, pictures: Pictures, accumulate: int, processes: int) -> int | None:
+    """The end in steps, whichever comes first, if there is one."""
+    import math
+
+    from hdrcli.training.plan import steps_per_epoch
+
+    found = [] if ends["max_steps"] is None else [int(ends["max_steps"])]
+    if ends["epochs"] is not None:
+        found.append(max(1, math.ceil(ends["epochs"] * steps_per_epoch(objective, pictures, accumulate, max(1, processes)))))
+    return min(found, default=None)
+
+
+def _workers(device: str, devices: int) -> int:
+    from hdrcli.parallel import available
+    from hdrcli.training.placement import placement
+
+    kind, where = placement(device, devices)
+    processes = where if isinstance(where, int) else len(where)
+    return max(1, min(8, available() // processes - 1)) if kind == "cuda" else 1
+
+
+def _introduce(
+    say: Presenter, made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig, scored: Validation | None
+) -> None:
+    """What is about to be done, in two or three lines."""
+    from hdrcli.training.plan import asks_others
+
+    end = " or ".join(
+        f"{n:g} {unit}" for n, unit in ((config.max_steps, "steps"), (config.minutes, "minutes")) if n is not None
+    )
+    words = {"hdr": "scenes", "ldr": "photos"}
+    data = ", ".join(f"{len(pictures[d])} {words[d]}" for d in objective.domains)
+    say.note(f"recipe: {made.name}, {data}, until {end}, device {config.device}, {config.precision}, seed {config.seed}")
+    for kind, line in objective.guides().items():
+        say.note(f"guide for {kind}: {line}")
+    if asks_others(objective):
+        say.note("the guide llm sends pictures to the endpoint that it is given")
+    if scored is not None:
+        say.note(f"validation: {printable(scored.note)}")
+
+
+def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig) -> int:
+    from hdrcli.training import plan
+
+    print(f"recipe: {made.name} ({made.summary})" if made.summary else f"recipe: {made.name}")
+    counts = plan.kept(pictures)
+    for domain, (memory, disk, anew) in counts.items():
+        where = f"{memory} in memory, {disk} cached on disk, {anew} decoded each time"
+        print(f"{domain.upper()}: {len(pictures[domain])} images ({where})")
+    numbers = plan.parameters(objective)
+    print(f"networks: {', '.join(f'{name} {n:,}' for name, n in numbers.items())} parameters")
+    processes = max(1, config.devices) * config.num_nodes
+    size = f"{objective.batch_size} x {config.accumulate} x {processes}"
+    print(f"batch: {size} images (batch x accumulate x processes), views of {objective.view_size} pixels")
+    for kind, line in objective.guides().items():
+        print(f"guide for {kind}: {line}")
+    per_epoch = plan.steps_per_epoch(objective, pictures, config.accumulate, processes)
+    print(f"epoch: {per_epoch:.4g} steps; schedule: {config.schedule}")
+    if plan.asks_others(objective):
+        print("time and memory: not measured, since the guide llm would be asked")
+        return ExitCode.OK
+    cost = plan.measure(objective, pictures, config)
+    ends = [] if config.max_steps is None else [config.max_steps * cost.seconds / 60]
+    ends += [] if config.minutes is None else [config.minutes]
+    steps = f"{min(ends) * 60 / cost.seconds:.0f} steps"
+    device = f", {cost.device_memory / 1e9:.2f} GB on the device" if cost.device_memory else ""
+    print(f"memory: {cost.memory / 1e9:.2f} GB in this process{device}; a checkpoint takes {cost.checkpoint / 1e6:.1f} MB")
+    print(f"time: {cost.seconds:.3g} s a step (measured on {plan.STEPS - 1}, one process); {steps}, {min(ends):.1f} minutes")
+    return ExitCode.OK
 
 
 def _export(say: Presenter, run: Path) -> int:
@@ -186,13 +487,13 @@ def _observer(say: Presenter, advance: Callable[[float, str], None]) -> Callable
     def observe(progress: Progress) -> None:
         nonlocal said
         losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-        advance(progress.fraction, f"step {progress.step}  {progress.steps_per_second:.1f}/s  {losses}")
+        where = f"epoch {progress.epoch:.1f}  step {progress.step}"
+        speed = f"{progress.images_per_second:.1f} images/s"
+        advance(progress.fraction, f"{where}  {speed}  {losses}")
         if not say.has_bar and time.monotonic() - said >= _LINE_SECONDS:
             said = time.monotonic()
-            speed = f"{progress.steps_per_second:.1f} steps/s"
-            say.note(
-                f"{100 * progress.fraction:3.0f} %  step {progress.step}  {progress.elapsed / 60:.1f} min  {speed}  {losses}"
-            )
+            left = f"{progress.remaining / 60:.1f} min left"
+            say.note(f"{100 * progress.fraction:3.0f} %  {where}  {progress.elapsed / 60:.1f} min, {left}  {speed}  {losses}")
 
     return observe
 

@@ -19,7 +19,7 @@ from hdrcli.inference.generator import GeneratorSpec
 
 CARD = "model.toml"
 CARD_FORMAT = 1
-TABLES = ("model", "network", "domain", "training", "data", "scores", "files")
+TABLES = ("model", "network", "domain", "g_x", "training", "data", "scores", "files")
 ENVIRONMENT = "HDRCLI_MODELS"
 
 
@@ -48,22 +48,33 @@ class Bundle:
             raise MissingModel(f"has no {role}", where=self.folder, remedy=f"it has: {have}")
         return self.folder / name
 
-    def spec(self) -> GeneratorSpec:
-        """What its G_Y takes and gives."""
-        inputs = _entry(self.card, "domain.inputs", list)
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The generators it has: "g_y" (LDR to HDR), "g_x" (the way back)."""
+        return tuple(role for role in ("g_y", "g_x") if f"{role}.onnx" in self.card["files"])
+
+    def spec(self, role: str = "g_y") -> GeneratorSpec:
+        """What one of its generators takes and gives. Raises ValueError, naming the place, where the card garbles it."""
+        # [model], [network] and [domain] are those of G_Y; G_X has a table of its own
+        about, domain = ("model", "domain") if role == "g_y" else (role, role)
+        inputs = _entry(self.card, f"{domain}.inputs", list)
         if not all(isinstance(name, str) and name.isprintable() for name in inputs):
-            raise ValueError("domain.inputs")
+            raise ValueError(f"{domain}.inputs")
+        network = self.card.get("network", {}) if role == "g_y" else self.card[role].get("network", {})
+        if not isinstance(network, Mapping):
+            raise ValueError(f"{role}.network")
         return GeneratorSpec(
             name=self.name,
             version=self.version,
             inputs=tuple(inputs),
-            working_size=_entry(self.card, "domain.working_size", int),
-            multiple=_entry(self.card, "domain.multiple", int),
-            peak=float(_entry(self.card, "domain.peak", int, float)),
+            working_size=_entry(self.card, f"{domain}.working_size", int),
+            multiple=_entry(self.card, f"{domain}.multiple", int),
+            peak=float(_entry(self.card, f"{domain}.peak", int, float)),
             origin=self.folder,
-            architecture=_entry(self.card, "model.architecture", str),
-            network=self.card.get("network", {}),
-            digest=self.card["files"].get("g_y.onnx", "")[:16],
+            architecture=_entry(self.card, f"{about}.architecture", str),
+            network=network,
+            digest=self.card["files"].get(f"{role}.onnx", "")[:16],
+            role=role,
         )
 
 
@@ -83,12 +94,17 @@ def packaged_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "models"
 
 
-def search_folders() -> tuple[Path, ...]:
-    """Folders that hold bundles, first one wins."""
+def user_folder() -> Path:
+    """Where the user's own bundles lie."""
     from platformdirs import user_data_path
 
+    return user_data_path("hdrcli", appauthor=False) / "models"
+
+
+def search_folders() -> tuple[Path, ...]:
+    """Folders that hold bundles, first one wins."""
     named = [Path(p) for p in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if p]
-    return (*named, user_data_path("hdrcli", appauthor=False) / "models", packaged_folder())
+    return (*named, user_folder(), packaged_folder())
 
 
 def installed() -> Iterator[Path]:
@@ -144,7 +160,8 @@ def read(folder: Path) -> Bundle:
     try:
         _check_form(card)
         bundle = Bundle(folder, card)
-        bundle.spec()
+        for role in {"g_y": None} | dict.fromkeys(bundle.roles):
+            bundle.spec(role)
     except (ValueError, OverflowError) as error:
         fault = f"the card lacks or garbles {error}"
         raise ModelError(fault, where=path, remedy="install the bundle again") from None

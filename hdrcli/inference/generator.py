@@ -16,17 +16,20 @@ from hdrcli.errors import ModelError, UsageError
 
 Floats = NDArray[np.float32]
 
-KNOWN_INPUTS = ("ldr", "clip")
+KNOWN_INPUTS = {"g_y": ("ldr", "clip"), "g_x": ("t",)}  # by role
 
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """What a generator G_Y takes and gives.
+    """What a generator takes and gives.
 
-    ``inputs``: names of its ``(N, 3, h, w) float32`` inputs: "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map). h and
-    w are multiples of ``multiple``, h w about ``working_size``^2. It gives T(y / peak): ``(N, 3, h, w)``, y in LDR whites.
-    ``origin``: the bundle or file it came from. ``architecture`` and ``network`` (its options) are for the torch backend.
-    ``digest``: first 16 hex digits of the weights file's SHA-256; "" where there is no file.
+    ``role``: "g_y" (LDR to HDR) or "g_x" (the way back). ``inputs``: names of its ``(N, 3, h, w) float32`` inputs. Of G_Y:
+    "ldr" (sRGB codes in [0, 1]) and perhaps "clip" (clip map); it gives T(y / peak), ``(N, 3, h, w)``, y in LDR whites. Of
+    G_X: "t" (T(y / peak) in [0, 1]); it gives sRGB codes in [0, 1]. h and w are multiples of ``multiple``, h w about
+    ``working_size``^2. ``origin``: the bundle or file it came from. ``architecture`` and ``network`` (its options) are for the
+    torch backend. ``digest``: first 16 hex digits of the weights file's SHA-256; "" where there is no file.
+
+    Raises ModelError for inputs that this version can't make, and sizes out of range.
     """
 
     name: str
@@ -39,9 +42,10 @@ class GeneratorSpec:
     architecture: str = ""
     network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     digest: str = ""
+    role: str = "g_y"
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.inputs if name not in KNOWN_INPUTS]
+        unknown = [name for name in self.inputs if name not in KNOWN_INPUTS[self.role]]
         if unknown or not self.inputs:
             raise ModelError(
                 f"wants inputs that this version can't make: {', '.join(unknown) or 'none'}",
@@ -59,7 +63,7 @@ class Generator(Protocol):
     ran_on: str
 
     def __call__(self, inputs: Mapping[str, Floats]) -> Floats:
-        """Inputs by name, each ``(N, 3, h, w)``, to T values ``(N, 3, h, w) float32``."""
+        """Inputs by name, each ``(N, 3, h, w)``, to T values (G_X: codes) ``(N, 3, h, w) float32``."""
         ...
 
 
@@ -79,6 +83,11 @@ def device_kind(device: str) -> tuple[str, int]:
     if kind not in ("auto", "cpu", "cuda") or (colon and not (kind == "cuda" and number.isdecimal())):
         raise UsageError(f"no device {device!r}", where="--device", remedy="there are: auto, cpu, cuda, cuda:N")
     return kind, int(number or 0)
+
+
+def to_t(y: Floats, peak: float) -> Floats:
+    """Scene-linear light, 0 to ``peak`` LDR whites, to the T domain, 0 to 1: log(1 + mu y / peak) / log(1 + mu) (Eq. 1)."""
+    return np.asarray(np.log1p(y * np.float32(MU / peak)) / np.float32(np.log1p(MU)), dtype=np.float32)
 
 
 def from_t(t: Floats, peak: float) -> Floats:

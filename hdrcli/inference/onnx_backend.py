@@ -43,7 +43,7 @@ def cuda_driver_present() -> bool:
 
 
 class OnnxGenerator:
-    """A bundle's G_Y in ONNX Runtime."""
+    """One of a bundle's generators in ONNX Runtime."""
 
     def __init__(self, spec: GeneratorSpec, session: Any, ran_on: str) -> None:
         self.spec, self._session, self.ran_on = spec, session, ran_on
@@ -57,16 +57,17 @@ class OnnxGenerator:
         return checked(t, inputs, self.spec)
 
 
-def load(bundle: Bundle, device: str = "auto") -> OnnxGenerator:
-    """A bundle's G_Y. ``device``: "auto", "cpu", "cuda" or "cuda:N".
+def load(bundle: Bundle, device: str = "auto", role: str = "g_y") -> OnnxGenerator:
+    """A bundle's G_Y, or G_X (``role`` "g_x"). ``device``: "auto", "cpu", "cuda" or "cuda:N".
 
-    CUDA counts as there when the network has run on it. Raises MissingRequirement if CUDA is asked for and can't be had,
-    ModelError for a file that is tampered with or no such network.
+    CUDA counts as there when the network has run on it. Raises MissingModel if the bundle has no such generator,
+    MissingRequirement if CUDA is asked for and can't be had, ModelError for a file that is tampered with or no such network.
     """
     ort = runtime()
     kind, number = device_kind(device)
-    spec = bundle.spec()
-    content = verified_bytes(bundle, bundle.file("g_y").name)
+    file = bundle.file(role)
+    spec = bundle.spec(role)
+    content = verified_bytes(bundle, file.name)
     nothing = {name: np.zeros((1, 3, spec.multiple, spec.multiple), np.float32) for name in spec.inputs}
     cause: Exception | None = None
     if kind != "cpu" and cuda_driver_present() and "CUDAExecutionProvider" in ort.get_available_providers():

@@ -21,12 +21,17 @@ WEIGHTS = "g_y.safetensors"
 METADATA_KEY = "hdrcli"
 
 
+def weights_name(role: str) -> str:
+    """The file in a run folder that holds a generator's weights: "g_y.safetensors"."""
+    return f"{role}.safetensors"
+
+
 # what reading a file raises that is not ours, beside SafetensorError
 _FOREIGN = (RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, EOFError, OSError)
 
 
 class TorchGenerator:
-    """A G_Y in PyTorch."""
+    """A generator in PyTorch."""
 
     def __init__(self, spec: GeneratorSpec, network: nn.Module, device: str) -> None:
         import torch
@@ -47,25 +52,43 @@ class TorchGenerator:
         return checked(t, inputs, self.spec)
 
 
-def is_weights(path: Path) -> bool:
+def runnable(network: nn.Module, maps: Mapping[str, Any] | None) -> nn.Module:
+    """A network as conversions call it: with its inputs alone.
+
+    ``maps``: options of the guide ``exposure``, which then works inside; None for a network without gates. What takes neither
+    maps nor embeddings comes back as it is.
+    """
+    if maps is None and not getattr(network.config, "embedding", False):
+        return network
+    from hdrcli.networks.feedback_unet import SelfContained
+    from hdrcli.perception import exposure
+
+    if maps is None:
+        return SelfContained(network, None)  # type: ignore[arg-type]
+    guide = exposure.build(exposure.Config(**maps))
+    return SelfContained(network, lambda image: guide.maps(image).stacked())  # type: ignore[arg-type]
+
+
+def is_weights(path: Path, role: str = "g_y") -> bool:
     """Is there something at this path that :func:`load` may read: a weights file by its extension, or a folder with one?"""
     try:
-        file = _weights_file(path)
+        file = _weights_file(path, role)
         return file.is_file() and file.suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
     except OSError:  # a name too long, a folder that may not be searched
         return False
 
 
-def _weights_file(path: Path) -> Path:
+def _weights_file(path: Path, role: str) -> Path:
     """The file that stands for a path: the path itself, or what a run or bundle folder holds."""
-    return next((p for p in (path / "checkpoint.pt", path / WEIGHTS) if p.is_file()), path)
+    return next((p for p in (path / "checkpoint.pt", path / weights_name(role)) if p.is_file()), path)
 
 
-def load(path: Path, device: str = "auto") -> TorchGenerator:
+def load(path: Path, device: str = "auto", role: str = "g_y") -> TorchGenerator:
     """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors`` or ``.pt`` file.
 
-    Raises MissingExtra without torch, MissingModel, ModelError for files that are damaged or foreign, MissingRequirement
-    without CUDA where it is asked for, UsageError for the number of a card that is not there.
+    ``role``: "g_y", or "g_x" for the way back. Raises MissingExtra without torch, MissingModel, ModelError for files that are
+    damaged or foreign, MissingRequirement without CUDA where it is asked for, UsageError for the number of a card that is not
+    there.
     """
     try:
         import torch
@@ -73,18 +96,20 @@ def load(path: Path, device: str = "auto") -> TorchGenerator:
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "train", purpose="the torch backend") from None
 
-    if not is_weights(path):
+    if not is_weights(path, role):
         if (path / CARD).is_file():
             remedy = f"name a run folder, or the {WEIGHTS} that hdrcli train writes there; or use --backend onnx"
             raise MissingModel("the bundle holds ONNX only, nothing for the torch backend", where=path, remedy=remedy)
         raise MissingModel(
             "holds no weights for the torch backend", where=path, remedy="name a run folder, .safetensors or .pt"
         )
-    source = _weights_file(path)
+    source = _weights_file(path, role)
     try:
-        description, weights = _read_safetensors(source) if source.suffix == ".safetensors" else _read_checkpoint(source)
-        spec, network = _build(description, source)
+        whole = source.suffix != ".safetensors"
+        description, weights = _read_checkpoint(source, role) if whole else _read_safetensors(source)
+        spec, network = _build(description, source, role)
         network.load_state_dict(weights)
+        network = runnable(network, description.get("maps"))
     except UsageError as error:  # the file says it here, not the command line
         fault = f"describes a generator that this version can't build: {error.what}"
         raise ModelError(fault, where=source, remedy="use a matching version of hdrcli") from error
@@ -118,13 +143,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return description, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
 
 
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_checkpoint(path: Path, role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     import torch
 
     state = torch.load(path, map_location="cpu", weights_only=True)
-    prefix = "g_y."
+    # checkpoints from before there was a G_X describe G_Y alone
+    descriptions = {**state.get("generators", {}), "g_y.onnx": state["generator"]}
+    if role == "g_x" and "g_x.onnx" not in descriptions:
+        raise MissingModel("the run trained no G_X, the way from HDR to LDR", where=path, remedy="name a run of llm-hdr")
+    prefix = f"{role}."
     averaged = {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
-    return state["generator"], averaged
+    return descriptions[f"{role}.onnx"], averaged
 
 
 def _digest(path: Path) -> str:
@@ -132,7 +161,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.Module]:
+def _build(description: dict[str, Any], path: Path, role: str) -> tuple[GeneratorSpec, nn.Module]:
     module = registry.load("hdrcli.networks", str(description["architecture"]))
     known = {f.name for f in fields(module.Config)}
     options = dict(description["network"])
@@ -143,7 +172,7 @@ def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.M
             remedy="use a matching version of hdrcli",
         )
     spec = GeneratorSpec(
-        name=path.parent.name if path.stem in ("checkpoint", "g_y") else path.stem,
+        name=path.parent.name if path.stem in ("checkpoint", "g_y", "g_x") else path.stem,
         version=str(description["version"]),
         inputs=tuple(description["inputs"]),
         working_size=int(description["working_size"]),
@@ -153,5 +182,6 @@ def _build(description: dict[str, Any], path: Path) -> tuple[GeneratorSpec, nn.M
         architecture=str(description["architecture"]),
         network=options,
         digest=_digest(path),
+        role=role,
     )
     return spec, module.build(module.Config(**options))

@@ -5,16 +5,21 @@ U-Net of 3 encoder levels, bottleneck and 3 decoder levels. At the bottleneck a 
 
 Where the paper is silent (marked D in the project's specification): upsampling is resize + conv (transposed convs give
 checkerboards), the hidden state starts at zero for every image, gates are ``1 + conv(map)`` with zero-initialised conv.
+G_Y gives the linearised input, in T, plus what the network says; G_X gives the codes of a photo of its input, clipped at LDR
+white (:func:`photograph`), plus what the network says. So an untrained pair gives photos back unchanged.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from hdrcli.color import MU
 from hdrcli.errors import UsageError
@@ -73,6 +78,32 @@ def from_t(t: Tensor, peak: float) -> Tensor:
 def srgb_to_linear(v: Tensor) -> Tensor:
     """sRGB codes in [0, 1] to linear light (IEC 61966-2-1); differentiable everywhere."""
     return torch.where(v <= 0.04045, v / 12.92, ((v.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(y: Tensor) -> Tensor:
+    """Linear light in [0, 1] to sRGB codes (IEC 61966-2-1); differentiable everywhere."""
+    return torch.where(y <= 0.0031308, y * 12.92, 1.055 * y.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def photograph(t: Tensor, peak: float) -> Tensor:
+    """T domain to the sRGB codes of an ideal photo: clipped at LDR white. In [0, 1]; gradients are finite for any finite t."""
+    white = math.log1p(MU / peak) / math.log1p(MU)
+    # cut in T: the exponential of a T far above 1 is infinite, and so would be its gradient
+    return linear_to_srgb(from_t(t.clamp(0.0, white), peak)).clamp(0.0, 1.0)
+
+
+def within(x: Tensor) -> Tensor:
+    """``x`` cut to [0, 1]. Outside, a tenth of the gradient still passes, so that what has left the range can come back."""
+    inside = x.clamp(0, 1)
+    beyond = x - inside
+    return inside + 0.1 * (beyond - beyond.detach())
+
+
+def clip_map_of(codes: Tensor) -> Tensor:
+    """The clip map of an image at its own size: see :func:`hdrcli.inference.working.clip_map`; with finite gradients."""
+    low, high = 0.94, 0.99  # hdrcli.inference.working.BLEND_LOW, BLEND_HIGH
+    s = ((codes - low) / (high - low)).clamp(0, 1)
+    return s * (3 - 2 * s).sqrt()  # sqrt(smoothstep), whose own derivative is infinite at 0
 
 
 def _block(inputs: int, outputs: int, norm: str) -> nn.Sequential:
@@ -137,9 +168,15 @@ class FeedbackUNet(nn.Module):
 
     ``forward(ldr, clip=None, maps=None, embeddings=None)`` with ``ldr`` ``(N, 3, H, W)`` display-encoded in [0, 1] (G_X:
     T-domain), ``clip`` ``(N, 3, H, W)`` in [0, 1] (see :func:`hdrcli.inference.working.clip_map`), ``maps`` ``(N, 3, H, W)``:
-    artifact, overexposed, underexposed in [0, 1], ``embeddings`` ``(N, 2, 512)``. Gives the last iteration's image,
-    ``(N, 3, H, W)``; :meth:`iterate` gives all of them. H and W are multiples of ``config.multiple``.
+    artifact, overexposed, underexposed in [0, 1], ``embeddings`` ``(N, 2, 512)``: of the input, and of the output as far as
+    there is one, zeros if not. Gives the last iteration's image, ``(N, 3, H, W)``; :meth:`iterate` gives all of them. H and W
+    are multiples of ``config.multiple``.
+
+    ``saves_memory``: set it, and activations are computed again for gradients instead of kept (running statistics then see
+    each batch twice).
     """
+
+    saves_memory = False
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -171,50 +208,99 @@ class FeedbackUNet(nn.Module):
         else:
             self.tail = nn.Sequential(nn.Conv2d(w + 6, w // 2, 3, padding=1), nn.ReLU())
             self.out = last = nn.Conv2d(w // 2, 3, 3, padding=1)
+        self._last = (last,)  # in a tuple: it has its name in the state already
         for parameter in last.parameters():
             nn.init.zeros_(parameter)  # starts as the linearised input
 
+    def wake_up(self) -> None:
+        """Give the last layer usual random weights instead of zeros.
+
+        Under an L1 loss zeros are a trap: nearly all values are right already, any change costs there more than it gains where
+        light is lost, and the layers below get no gradient to tell the two apart.
+        """
+        for layer in self._last:
+            layer.reset_parameters()
+
+    def features(self, ldr: Tensor, clip: Tensor | None = None) -> list[Tensor]:
+        """What the encoder makes of an image: one ``(N, C, h, w)`` a level, sides halved from level to level.
+
+        Any image: running statistics, which are those of inputs, don't change.
+        """
+        return self._encode(ldr, clip, lambda level, x: self._run(_without_trace, level, x))
+
+    def _encode(self, ldr: Tensor, clip: Tensor | None, run: Callable[[nn.Module, Tensor], Tensor]) -> list[Tensor]:
+        if self.config.clip_map:
+            if clip is None:
+                raise ValueError("this feedback U-Net needs a clip map")
+            ldr = torch.cat([ldr, clip], 1)
+        x = self.head(self.unshuffle(ldr))
+        levels: list[Tensor] = []
+        for level in self.encoder:
+            x = run(level, functional.max_pool2d(x, 2) if levels else x)
+            levels.append(x)
+        return levels
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """C of each level of :meth:`features`."""
+        return (self.config.width, 2 * self.config.width, 4 * self.config.width)
+
     def iterate(
-        self, ldr: Tensor, clip: Tensor | None = None, maps: Tensor | None = None, embeddings: Tensor | None = None
+        self,
+        ldr: Tensor,
+        clip: Tensor | None = None,
+        maps: Tensor | None = None,
+        embeddings: Tensor | None = None,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> list[Tensor]:
-        """The image of every iteration, first to last."""
+        """The image of every iteration, first to last.
+
+        ``embed``: gives the ``(N, 512)`` embeddings of an image. With it each iteration but the first takes the embedding of
+        the image of the one before as that of the output.
+        """
         config = self.config
         if config.gates and maps is None:
             raise ValueError("a gated feedback U-Net needs perception maps")
-        if config.clip_map:
-            if clip is None:
-                raise ValueError("this feedback U-Net needs a clip map")
-            x = torch.cat([ldr, clip], 1)
-        else:
-            x = ldr
-        x = self.head(self.unshuffle(x))
-        skips: list[Tensor] = []
-        for level in self.encoder:
-            x = level(x)
-            skips.append(x)
-            x = functional.max_pool2d(x, 2)
+        if config.embedding and embeddings is None:
+            raise ValueError("this feedback U-Net needs embeddings")
+        skips = self._encode(ldr, clip, self._run)
+        deepest = skips[2]
         if config.gates and config.direction == "expand":
             assert maps is not None
-            x = functional.max_pool2d(self.gate_over(skips[2], maps[:, 1:2]), 2)
+            deepest = self.gate_over(deepest, maps[:, 1:2])
             skips = [gate(s, maps[:, 2:3]) for gate, s in zip(self.gate_under, skips, strict=True)]
-        if config.embedding:
-            if embeddings is None:
-                raise ValueError("this feedback U-Net needs embeddings")
+        deepest = functional.max_pool2d(deepest, 2)
+        x = self._bottleneck(deepest, maps, embeddings)
+        if config.iterations == 1:
+            return [self._run(self._decode, x, skips, ldr, clip)]
+        hidden = torch.zeros_like(x)
+        images: list[Tensor] = []
+        for iteration in range(config.iterations):
+            if iteration and config.embedding and embed is not None:
+                assert embeddings is not None
+                x = self._bottleneck(deepest, maps, torch.stack([embeddings[:, 0], embed(images[-1])], 1))
+            hidden = self._run(self.feedback, x, hidden)
+            images.append(self._run(self._decode, hidden, skips, ldr, clip))
+        return images
+
+    def _run(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
+        if self.saves_memory and torch.is_grad_enabled():
+            result: Tensor = checkpoint(part, *args, use_reentrant=False)
+            return result
+        return part(*args)
+
+    def _bottleneck(self, x: Tensor, maps: Tensor | None, embeddings: Tensor | None) -> Tensor:
+        if self.config.embedding:
+            assert embeddings is not None
             e = self.embed_input(embeddings[:, 0, :, None, None]) + self.embed_output(embeddings[:, 1, :, None, None])
             x = torch.cat([x, e.expand(-1, -1, *x.shape[-2:])], 1)
         x = self.bottleneck(x)
-        if config.context:
+        if self.config.context:
             x = x + self.context(x.mean((2, 3), keepdim=True))
-        if config.gates:
+        if self.config.gates:
             assert maps is not None
             x = self.gate_artifact(x, maps[:, 0:1])
-        if config.iterations == 1:
-            return [self._decode(x, skips, ldr, clip)]
-        hidden, images = torch.zeros_like(x), []
-        for _ in range(config.iterations):
-            hidden = self.feedback(x, hidden)
-            images.append(self._decode(hidden, skips, ldr, clip))
-        return images
+        return x
 
     def _decode(self, x: Tensor, skips: list[Tensor], ldr: Tensor, clip: Tensor | None) -> Tensor:
         for up, level, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
@@ -230,13 +316,46 @@ class FeedbackUNet(nn.Module):
         else:
             change = self.tail(x)
         if self.config.direction == "tonemap":
-            return (ldr + change).clamp(0, 1)
+            codes = photograph(ldr.float(), self.config.peak) + change.float()
+            return within(codes) if self.training else codes.clamp(0, 1)
         return to_t(srgb_to_linear(ldr.float()), self.config.peak) + change.float()
 
     def forward(
         self, ldr: Tensor, clip: Tensor | None = None, maps: Tensor | None = None, embeddings: Tensor | None = None
     ) -> Tensor:
         return self.iterate(ldr, clip, maps, embeddings)[-1]
+
+
+def _without_trace(level: nn.Module, x: Tensor) -> Tensor:
+    """``level(x)``, running statistics left as they are."""
+    norms = [m for m in level.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [m.momentum for m in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        result: Tensor = level(x)
+    finally:  # a checkpoint that has what it needs leaves by an exception
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return result
+
+
+class SelfContained(nn.Module):
+    """A generator as a bundle holds it: ``forward(ldr)``, or ``forward(ldr, clip)``, nothing else needed.
+
+    ``maps``: makes the perception maps ``(N, 3, H, W)`` of an input inside; None for a network without gates. Embeddings need a
+    large network of their own: they are left at zero, as in a part of the training. ``inner`` is the network.
+    """
+
+    def __init__(self, inner: FeedbackUNet, maps: Callable[[Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self.inner, self._maps = inner, maps
+
+    def forward(self, ldr: Tensor, clip: Tensor | None = None) -> Tensor:
+        maps = None if self._maps is None else self._maps(ldr)
+        embeddings = ldr.new_zeros(ldr.shape[0], 2, 512) if self.inner.config.embedding else None
+        image: Tensor = self.inner(ldr, clip, maps, embeddings)
+        return image
 
 
 def build(config: Config) -> FeedbackUNet:

@@ -1,50 +1,200 @@
-"""Checkpoints: the training state, written whole or not at all, read without running code from it."""
+"""Checkpoints: the training state, written whole or not at all, read without running code from it.
+
+One file, ``checkpoint.pt``; or, where files may not be large, pieces of a stated size (``checkpoint-000-of-003-1a2b3c4d.pt``,
+the last part of the name from their content) and ``checkpoint.json``, which names them with their SHA-256. A manifest is
+replaced only when all its pieces are on the disk, and the older ones go only after that.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from hdrcli.errors import ModelError, TrainingError
 
 CHECKPOINT = "checkpoint.pt"
+MANIFEST = "checkpoint.json"
+_PIECES = "checkpoint-*-of-*-*.pt"
+_TEMPORARY = ".checkpoint-"
+_MIB = 1 << 20
 
 
-def save(state: dict[str, Any], folder: Path) -> None:
-    """Write ``checkpoint.pt`` in the folder; an older one is replaced only when the new one is on the disk.
+def save(state: dict[str, Any], folder: Path, shard_mib: float | None = None) -> None:
+    """Write the checkpoint in the folder; an older one is replaced only when the new one is on the disk.
 
-    Raises TrainingError if it can't be written (disk full, no rights).
+    With ``shard_mib`` in pieces of at most so many MiB. Raises TrainingError if it can't be written (disk full, no rights).
     """
-    target = folder / CHECKPOINT
-    temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".checkpoint-", dir=folder)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-        temporary = None
+        if shard_mib is None:
+            _save_whole(state, folder)
+        else:
+            _save_pieces(state, folder, max(1, round(shard_mib * _MIB)))
     except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
         fault = f"checkpoint can't be written: {getattr(error, 'strerror', None) or error}"
         remedy = "check free space and rights; an older checkpoint is intact"
-        raise TrainingError(fault, where=target, remedy=remedy) from error
+        raise TrainingError(fault, where=folder / CHECKPOINT, remedy=remedy) from error
+
+
+def _save_whole(state: dict[str, Any], folder: Path) -> None:
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            torch.save(state, file)
+            _to_disk(file)
+        temporary.replace(folder / CHECKPOINT)
+        temporary = None
+        (folder / MANIFEST).unlink(missing_ok=True)
+        _sweep(folder, keep=set())
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def load(path: Path) -> dict[str, Any]:
-    """A checkpoint file, on the CPU, with weights_only=True. Raises ModelError if it is damaged or not one of ours."""
+def _to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+class _Pieces(io.RawIOBase):
+    """A file to write into that goes on in a new one whenever ``size`` bytes are full."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder, self.size = folder, size
+        self.paths: list[Path] = []
+        self.digests: list[str] = []
+        self.lengths: list[int] = []
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view):
+            file = self._open()
+            part = view[done : done + self.size - self.lengths[-1]]
+            file.write(part)
+            self._hash.update(part)
+            self.lengths[-1] += len(part)
+            done += len(part)
+            if self.lengths[-1] == self.size:
+                self.end_piece()
+        return done
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.folder)
+            self._file = os.fdopen(descriptor, "wb")
+            self.paths.append(Path(name))
+            self.lengths.append(0)
+            self._hash = hashlib.sha256()
+        return self._file
+
+    def end_piece(self) -> None:
+        """Close the piece that is being written, if any."""
+        if self._file is not None:
+            _to_disk(self._file)
+            self._file.close()
+            self._file = None
+            self.digests.append(self._hash.hexdigest())
+
+    def drop(self) -> None:
+        """Close and remove all that has no name yet."""
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
+        for path in self.paths:
+            path.unlink(missing_ok=True)
+
+
+def _save_pieces(state: dict[str, Any], folder: Path, size: int) -> None:
+    pieces = _Pieces(folder, size)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        torch.save(state, pieces)  # type: ignore[arg-type]
+        pieces.end_piece()
+        count = len(pieces.paths)
+        names = [f"checkpoint-{i:03}-of-{count:03}-{digest[:8]}.pt" for i, digest in enumerate(pieces.digests)]
+        for path, name in zip(pieces.paths, names, strict=True):
+            path.replace(folder / name)
+        entries = [
+            {"file": name, "bytes": length, "sha256": digest}
+            for name, length, digest in zip(names, pieces.lengths, pieces.digests, strict=True)
+        ]
+        manifest = {"format": 1, "step": state.get("step"), "pieces": entries}
+        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        pieces.paths.append(Path(temporary))
+        with os.fdopen(descriptor, "wb") as file:
+            file.write((json.dumps(manifest, indent=1) + "\n").encode())
+            _to_disk(file)
+        Path(temporary).replace(folder / MANIFEST)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        _sweep(folder, keep=set(names))
+    finally:
+        pieces.drop()
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Pieces that no manifest names any more."""
+    for path in folder.glob(_PIECES):
+        if path.name not in keep:
+            with suppress(OSError):
+                path.unlink()
+
+
+def exists(folder: Path) -> bool:
+    """Does the folder hold a checkpoint, whole or in pieces?"""
+    return (folder / CHECKPOINT).is_file() or (folder / MANIFEST).is_file()
+
+
+def load_run(folder: Path) -> dict[str, Any]:
+    """The checkpoint of a run's folder, whole or in pieces: see :func:`load`."""
+    return load(folder / (CHECKPOINT if (folder / CHECKPOINT).is_file() else MANIFEST))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint file, or a manifest of pieces, on the CPU, with weights_only=True.
+
+    Raises ModelError if it is damaged or not one of ours.
+    """
+    source: Path | io.BytesIO = _joined(path) if path.suffix == ".json" else path
+    try:
+        state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files: zip, pickle, runtime errors
         raise ModelError("is no readable checkpoint", where=path, remedy="delete it, or name another run") from error
     if not isinstance(state, dict) or not {"description", "networks", "ema", "step"} <= set(state):
         raise ModelError("is not a checkpoint of hdrcli", where=path, remedy="name a run folder that hdrcli train made")
     return state
+
+
+def _joined(path: Path) -> io.BytesIO:
+    """The pieces that a manifest names, one after the other, each checked."""
+    content = io.BytesIO()
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        entries = [(str(e["file"]), int(e["bytes"]), str(e["sha256"])) for e in manifest["pieces"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelError("is no manifest of a checkpoint", where=path, remedy="delete it, or name another run") from error
+    for name, length, digest in entries:
+        piece = path.parent / Path(name).name
+        try:
+            data = piece.read_bytes()
+        except OSError as error:
+            remedy = "copy all pieces of the checkpoint"
+            raise ModelError(f"can't be read: {error.strerror}", where=piece, remedy=remedy) from error
+        if len(data) != length or hashlib.sha256(data).hexdigest() != digest:
+            raise ModelError("is not the piece that the manifest names", where=piece, remedy="copy it again")
+        content.write(data)
+    content.seek(0)
+    return content

@@ -1,14 +1,13 @@
-"""Training data: HDR scenes, random views of them, and the stream of samples the loop reads.
+"""Random views of training pictures, and the stream of batches the loop reads.
 
-Every view is determined by (seed, index) alone; see :class:`SampleStream` for what a resumed run sees.
+Every view is determined by (seed, index) alone, whatever the number of worker processes; see :class:`BatchStream`.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,142 +15,49 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from hdrcli import formats
 from hdrcli.camera import View, perspective
-from hdrcli.color import Primaries, conversion_matrix, luminance
-from hdrcli.errors import DataError, InputError
+from hdrcli.color import luminance
+from hdrcli.errors import DataError, HdrcliError
+from hdrcli.training.cache import Floats, Photo, Picture, Scene, load_scenes
+from hdrcli.training.sources import MANIFEST, SceneFile, SceneList, find_scenes
 
-Floats = NDArray[np.float32]
-MANIFEST = "manifest.csv"
-
-
-@dataclass(frozen=True)
-class SceneFile:
-    """An HDR file to train on; ``panorama``: whether its manifest says it is equirectangular (None: its 2:1 form decides)."""
-
-    path: Path
-    panorama: bool | None = None
-    licence: str = "not stated"
+Pictures = Mapping[str, Sequence[Picture]]
+Samples = Callable[[Mapping[str, NDArray[Any]], np.random.Generator], list[dict[str, NDArray[Any]]]]
+FAULT = "fault"  # key of what a worker gives instead of a batch when a file has gone bad
 
 
-@dataclass(frozen=True)
-class SceneList:
-    """The scenes of a run, and one line on how they were chosen."""
-
-    files: tuple[SceneFile, ...]
-    note: str
-
-
-def find_scenes(sources: Sequence[Path], split: str = "train") -> SceneList:
-    """HDR files in folders (recursively), in lists (``.txt``: a path a line) or named one by one.
-
-    A folder with a ``manifest.csv`` that has the columns ``file`` and ``split`` gives only the files of that split
-    (``split="all"``: all of them). Raises DataError if there is none.
-    """
-    files: list[SceneFile] = []
-    notes: list[str] = []
-    for source in sources:
-        if source.is_dir() and (source / MANIFEST).is_file():
-            chosen, note = _from_manifest(source, split)
-            files += chosen
-            notes.append(note)
-        elif source.is_dir():
-            found = sorted(p for p in source.rglob("*") if p.suffix.lower() in (".exr", ".hdr"))
-            files += [SceneFile(p) for p in found]
-            notes.append(f"{source}: {len(found)} HDR files, no {MANIFEST}, all used")
-        elif source.suffix.lower() == ".txt":
-            lines = [line.strip() for line in _text(source).splitlines()]
-            listed = [source.parent / line for line in lines if line and not line.startswith("#")]
-            files += [SceneFile(p) for p in listed]
-            notes.append(f"{source}: {len(listed)} listed files")
-        elif source.exists():
-            files.append(SceneFile(source))
-        else:
-            raise DataError("no such file or folder", where=source, remedy="check --hdr")
-    if not files:
-        where = ", ".join(str(s) for s in sources)
-        raise DataError(f"no HDR files (.exr, .hdr) of split {split!r}", where=where, remedy="check --hdr and --split")
-    return SceneList(tuple(files), "; ".join(notes))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"can't be read as UTF-8 text: {error}", where=path, remedy="save it as UTF-8") from None
-
-
-def _from_manifest(folder: Path, split: str) -> tuple[list[SceneFile], str]:
-    rows = list(csv.DictReader(_text(folder / MANIFEST).splitlines()))
-    if not rows or not {"file", "split"} <= set(rows[0]):
-        raise DataError("has no columns file and split", where=folder / MANIFEST, remedy="add them or remove the manifest")
-    chosen = [r for r in rows if split in ("all", r["split"])]
-    if not chosen:
-        there = ", ".join(sorted({r["split"] for r in rows}))
-        raise DataError(f"has no files of split {split!r}", where=folder / MANIFEST, remedy=f"there are: {there}")
-    files = [
-        SceneFile(folder / r["file"], r["kind"] == "equirect" if r.get("kind") else None, r.get("licence") or "not stated")
-        for r in chosen
-    ]
-    return files, f"{folder}: {len(files)} of {len(rows)} files (split {split} of {MANIFEST})"
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A scene in memory: ``(H, W, 3) float32`` scene-linear Rec.709, median luminance about 0.18."""
-
-    name: str
-    radiance: Floats
-    panorama: bool
-    licence: str = "not stated"
-
-
-def load_scenes(files: Sequence[SceneFile], report: Callable[[str], None] = lambda line: None) -> tuple[Scene, ...]:
-    """All scenes, read. Unreadable files are reported and left out; more than half unreadable raises DataError."""
-    scenes: list[Scene] = []
-    for file in files:
-        try:
-            image = formats.read(file.path)
-        except InputError as error:
-            report(f"left out: {error}")
-            continue
-        if not image.is_hdr:
-            report(f"left out: {file.path}: is display-encoded, not HDR")
-            continue
-        matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
-        radiance = np.maximum(image.pixels.astype(np.float32) @ matrix, 0)
-        median = float(np.median(luminance(radiance)))
-        if not median > 0:
-            report(f"left out: {file.path}: is black")
-            continue
-        panorama = image.width == 2 * image.height if file.panorama is None else file.panorama
-        scenes.append(Scene(file.path.stem, radiance * np.float32(0.18 / median), panorama, file.licence))
-    if len(scenes) * 2 < len(files) or not scenes:
-        raise DataError(f"only {len(scenes)} of {len(files)} HDR files can be used", remedy="see the lines above")
-    return tuple(scenes)
-
-
-def random_view(scene: Scene, size: int, rng: np.random.Generator) -> Floats:
+def random_view(scene: Picture, size: int, rng: np.random.Generator) -> Floats:
     """A random square view: ``(size, size, 3) float32`` radiance.
 
     Panoramas: any heading, pitch ~ N(2, 14) within +-55 degrees, roll ~ N(0, 3), field of view 35..105 degrees. Photos: a
     square crop of 60..100 % of the short side. Saturation times exp(N(0, 0.2)), mirrored half of the time.
     """
-    import cv2
-
-    if scene.panorama:
-        pitch = float(np.clip(rng.normal(2, 14), -55, 55))
-        view = View(rng.uniform(0, 360), pitch, rng.normal(0, 3), rng.uniform(35, 105))
-        out = perspective(scene.radiance, view, size, size)
-    else:
-        height, width = scene.radiance.shape[:2]
-        side = int(min(height, width) * rng.uniform(0.6, 1.0))
-        y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
-        crop = scene.radiance[y : y + side, x : x + side]
-        interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        out = np.asarray(cv2.resize(crop, (size, size), interpolation=interpolation))
+    out = _square(scene, size, rng)
     out = saturated(out, float(np.exp(rng.normal(0, 0.2))))
     return np.ascontiguousarray(out[:, ::-1]) if rng.random() < 0.5 else out
+
+
+def random_crop(photo: Picture, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A random square view of an LDR picture in its own colours, ``(size, size, 3) uint8``; else as :func:`random_view`."""
+    out = _square(photo, size, rng).astype(np.uint8)
+    return np.ascontiguousarray(out[:, ::-1]) if rng.random() < 0.5 else out
+
+
+def _square(picture: Picture, size: int, rng: np.random.Generator) -> NDArray[Any]:
+    """A perspective view of a panorama, a crop of a photo; smaller ones are enlarged."""
+    import cv2
+
+    pixels = picture.pixels()
+    if picture.panorama:
+        pitch = float(np.clip(rng.normal(2, 14), -55, 55))
+        view = View(rng.uniform(0, 360), pitch, rng.normal(0, 3), rng.uniform(35, 105))
+        return perspective(pixels, view, size, size)
+    height, width = pixels.shape[:2]
+    side = int(min(height, width) * rng.uniform(0.6, 1.0)) or 1
+    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    crop = pixels[y : y + side, x : x + side]
+    interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=interpolation))
 
 
 def saturated(radiance: Floats, factor: float) -> Floats:
@@ -160,39 +66,115 @@ def saturated(radiance: Floats, factor: float) -> Floats:
     return np.asarray(np.maximum(grey + np.float32(factor) * (radiance - grey), 0), dtype=np.float32)
 
 
-class SampleStream(IterableDataset[dict[str, NDArray[Any]]]):
-    """An endless stream of samples from random views. Worker k of n makes the views k, k + n, ... after ``start``.
+def enlarged_note(domain: str, pictures: Sequence[Picture], size: int) -> str | None:
+    """One line if photos are smaller than the crop. Panoramas are sampled, not cropped."""
+    small = sum(1 for p in pictures if not p.panorama and p.short_side < size)
+    return f"{small} of {len(pictures)} {domain.upper()} images are smaller than {size} pixels: enlarged" if small else None
 
-    Batches come whole from one worker, in turn. So with no or one worker, and batches of whole views, a run that is resumed at
-    ``start`` sees exactly the views that it would have seen. With several, some views around there may repeat or be skipped.
+
+_VIEWS: Mapping[str, Callable[[Picture, int, np.random.Generator], NDArray[Any]]] = {"hdr": random_view, "ldr": random_crop}
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a process reads the stream: its batches are ``start + rank``, ``start + rank + world``, ..."""
+
+    start: int = 0
+    rank: int = 0
+    world: int = 1
+
+
+class BatchStream(IterableDataset[dict[str, torch.Tensor]]):
+    """An endless stream of whole batches. Batch n is made of the views n v, n v + 1, ... (v: ``views_per_batch``).
+
+    So any number of workers and processes, and a run that is resumed, see the same batches in the same order. Scenes of a
+    single domain are drawn at random for each view; of two domains each goes through its pictures in an order of its own, a new
+    one each time around, so that an epoch shows every picture.
     """
 
     def __init__(
         self,
-        scenes: Sequence[Scene],
+        pictures: Pictures,
         view_size: int,
-        samples: Callable[[Floats, np.random.Generator], list[dict[str, NDArray[Any]]]],
+        samples: Samples,
         *,
         seed: int,
-        start: int = 0,
+        views_per_batch: int,
+        position: Position | None = None,
     ) -> None:
-        self.scenes, self.view_size, self.samples, self.seed, self.start = scenes, view_size, samples, seed, start
+        self.pictures, self.view_size, self.samples, self.seed = pictures, view_size, samples, seed
+        self.views_per_batch, self.position = views_per_batch, position or Position()
 
-    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        import cv2
+    def draw(self, index: int) -> list[dict[str, NDArray[Any]]]:
+        """The samples of one view of each domain."""
+        rng = np.random.default_rng([self.seed, index])
+        if len(self.pictures) == 1:
+            (domain,) = self.pictures
+            chosen = self.pictures[domain]
+            views = {domain: _VIEWS[domain](chosen[int(rng.integers(len(chosen)))], self.view_size, rng)}
+        else:
+            views = {}
+            for number, (domain, chosen) in enumerate(self.pictures.items()):
+                around, place = divmod(index, len(chosen))
+                picture = chosen[_order(self.seed, number, around, len(chosen))[place]]
+                views[domain] = _VIEWS[domain](picture, self.view_size, rng)
+        return self.samples(views, rng)
 
-        cv2.setNumThreads(1)
+    def batch(self, number: int) -> dict[str, torch.Tensor]:
+        """A batch by its number in the whole stream."""
+        first = number * self.views_per_batch
+        return collate([sample for i in range(self.views_per_batch) for sample in self.draw(first + i)])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
         info = get_worker_info()
         offset, step = (0, 1) if info is None else (info.id, info.num_workers)
-        index = self.start + offset
+        number = self.position.start + self.position.rank + offset * self.position.world
         while True:
-            rng = np.random.default_rng([self.seed, index])
-            scene = self.scenes[int(rng.integers(len(self.scenes)))]
-            yield from self.samples(random_view(scene, self.view_size, rng), rng)
-            index += step
+            try:
+                yield self.batch(number)
+            except HdrcliError as error:  # exceptions lose their form on the way out of a worker
+                yield {FAULT: str(error)}
+                return
+            number += step * self.position.world
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, number: int, around: int, count: int) -> list[int]:
+    """A random order of so many pictures; views use the seeds [seed, index], this one more number."""
+    order: list[int] = np.random.default_rng([seed, around, number, 1]).permutation(count).tolist()
+    return order
 
 
 def collate(samples: Sequence[dict[str, NDArray[Any]]]) -> dict[str, torch.Tensor]:
     """Samples ``(h, w, c)`` to a batch of ``(n, c, h, w)`` float32, channels last in memory."""
     batch = {key: torch.from_numpy(np.stack([s[key] for s in samples])) for key in samples[0]}
     return {key: value.float().permute(0, 3, 1, 2) for key, value in batch.items()}
+
+
+def checked_fault(batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The batch. Raises DataError if a worker gave a fault instead."""
+    if FAULT in batch:
+        raise DataError(str(batch[FAULT]))
+    return batch
+
+
+__all__ = [
+    "FAULT",
+    "MANIFEST",
+    "BatchStream",
+    "Photo",
+    "Picture",
+    "Pictures",
+    "Position",
+    "Scene",
+    "SceneFile",
+    "SceneList",
+    "checked_fault",
+    "collate",
+    "enlarged_note",
+    "find_scenes",
+    "load_scenes",
+    "random_crop",
+    "random_view",
+    "saturated",
+]

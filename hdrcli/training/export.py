@@ -1,4 +1,4 @@
-"""From trained networks to a bundle (ONNX file, parity check, model card) and to safetensors."""
+"""From trained networks to a bundle (ONNX files, parity checks, model card) and to safetensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hdrcli import formats
 from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput, UsageError
+from hdrcli.inference import torch_backend
 
-PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T
+PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T or codes
 OPSET = 18
 
 
@@ -26,8 +27,10 @@ OPSET = 18
 class Export:
     """A generator as it shall go into a bundle.
 
-    ``inputs``: names of its ``(N, 3, H, W)`` inputs, in order. Sides of the input are multiples of ``multiple``, about
-    ``working_size``^2 pixels in all. ``peak``: radiance in LDR whites that output 1 stands for.
+    ``network``: takes nothing but its inputs (see :func:`hdrcli.inference.torch_backend.runnable`). ``file``: "g_y.onnx" (LDR
+    to HDR) or "g_x.onnx" (the way back). ``inputs``: names of its ``(N, 3, H, W)`` inputs, in order. Sides of the input are
+    multiples of ``multiple``, about ``working_size``^2 pixels in all. ``peak``: radiance in LDR whites that T = 1 stands for.
+    ``maps``: options of the guide ``exposure`` that works inside; None if the network has no gates.
     """
 
     network: nn.Module
@@ -39,10 +42,39 @@ class Export:
     multiple: int
     peak: float
     version: str = "1"
+    maps: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        *,
+        architecture: str,
+        file: str,
+        inputs: tuple[str, ...],
+        working_size: int,
+        maps: Mapping[str, Any] | None = None,
+    ) -> Export:
+        """The export of a bare network, wrapped as need be; form and size are those of its own ``config``."""
+        config: Any = network.config
+        wrapped = torch_backend.runnable(network, maps)
+        multiple, peak = config.multiple, config.peak
+        return cls(wrapped, architecture, asdict(config), file, inputs, working_size, multiple, peak, maps=maps)
+
+    @property
+    def role(self) -> str:
+        """ "g_y" or "g_x"."""
+        return Path(self.file).stem
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of the bare network, by name."""
+        bare: nn.Module = getattr(self.network, "inner", self.network)
+        return bare.state_dict()
 
     def description(self) -> dict[str, Any]:
         """What the torch backend needs beside the weights, plain values."""
-        return {
+        maps = {} if self.maps is None else {"maps": dict(self.maps)}
+        return maps | {
             "architecture": self.architecture,
             "network": dict(self.network_config),
             "inputs": list(self.inputs),
@@ -86,10 +118,12 @@ def export_onnx(export: Export, path: Path) -> float:
             dynamo=True,
             dynamic_shapes=tuple({**names, **sides} for _ in export.inputs),
             input_names=list(export.inputs),
-            output_names=["t"],
+            output_names=["t" if export.role == "g_y" else "codes"],
             opset_version=OPSET,
             external_data=False,
             verbose=False,
+            # it takes an addend below 1e-8 for 0, and so makes NaN of quotients that the maps guard
+            optimize=export.maps is None,
         )
     assert program is not None
     program.save(str(path), external_data=False)
@@ -100,7 +134,7 @@ def export_onnx(export: Export, path: Path) -> float:
     if not worst <= PARITY:
         path.unlink()
         raise ModelError(
-            f"ONNX and torch differ by {worst:.2g} in T, more than {PARITY:g}", where=path, remedy="report this as a bug"
+            f"ONNX and torch differ by {worst:.2g}, more than {PARITY:g}", where=path, remedy="report this as a bug"
         )
     return worst
 
@@ -134,11 +168,11 @@ def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int
     session = runtime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feed = {name: value.numpy() for name, value in zip(export.inputs, inputs, strict=True)}
     (result,) = session.run(None, feed)
-    return float((torch.from_numpy(result) - expected).abs().max())
+    return float((torch.from_numpy(result) - expected).abs().nan_to_num(nan=float("inf")).max())
 
 
 def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
-    """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx}``. Returns ``target``.
+    """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx[, g_x.onnx]}``. Returns ``target``.
 
     The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run, ModelError if the
     export does not agree with torch.
@@ -148,7 +182,7 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
         raise OutputExists("exists already", where=target, remedy="use --overwrite to replace it")
     if target.exists() and not (target / "model.toml").is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise OutputExists("is there and no bundle; it would be lost", where=target, remedy="name another folder")
-    export = _restore(state, run)
+    exports = _restore(state, run)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=target.parent))
@@ -157,9 +191,9 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
             f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
         ) from error
     try:
-        parity = export_onnx(export, temporary / export.file)
-        files = {export.file: hashlib.sha256((temporary / export.file).read_bytes()).hexdigest()}
-        card = model_card(state, export, files, parity)
+        parity = {export.file: export_onnx(export, temporary / export.file) for export in exports}
+        files = {name: hashlib.sha256((temporary / name).read_bytes()).hexdigest() for name in parity}
+        card = model_card(state, exports, files, parity)
         (temporary / "model.toml").write_text(card, encoding="utf-8")
         temporary.chmod(0o755)
         if target.exists():
@@ -177,19 +211,19 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
 def write_weights(run: Path) -> Path:
     """Write a run's averaged weights as ``run/g_y.safetensors``, which the torch backend reads. Returns that path.
 
-    An older file is replaced only when the new one is on the disk. Raises MissingExtra without safetensors, MissingModel for a
-    folder without a run, ModelError for weights that don't fit, UnwritableOutput.
+    Those of a G_X go to ``run/g_x.safetensors``. An older file is replaced only when the new one is on the disk. Raises
+    MissingExtra without safetensors, MissingModel for a folder without a run, ModelError for weights that don't fit,
+    UnwritableOutput.
     """
     try:
         from safetensors.torch import save
     except ImportError as error:
         raise MissingExtra(error.name or "safetensors", "train", purpose="writing safetensors") from None
-    from hdrcli.inference.torch_backend import METADATA_KEY, WEIGHTS
-
-    export = _restore(_state(run), run)
-    weights = {name: value.contiguous() for name, value in export.network.state_dict().items()}
-    _write(run / WEIGHTS, save(weights, {METADATA_KEY: json.dumps(export.description())}))
-    return run / WEIGHTS
+    for export in _restore(_state(run), run):
+        weights = {name: value.contiguous() for name, value in export.weights().items()}
+        content = save(weights, {torch_backend.METADATA_KEY: json.dumps(export.description())})
+        _write(run / torch_backend.weights_name(export.role), content)
+    return run / torch_backend.WEIGHTS
 
 
 def add_scores(bundle: Path, scores: Mapping[str, float | str]) -> None:
@@ -224,84 +258,138 @@ def _state(run: Path) -> dict[str, Any]:
     """The checkpoint of a run. Raises MissingModel if there is none."""
     from hdrcli.training import checkpoint
 
-    if not (run / checkpoint.CHECKPOINT).is_file():
+    if not checkpoint.exists(run):
         raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
-    return checkpoint.load(run / checkpoint.CHECKPOINT)
+    return checkpoint.load_run(run)
 
 
-def _restore(state: Mapping[str, Any], run: Path) -> Export:
-    """The objective's export with the averaged weights of a checkpoint."""
+def _restore(state: Mapping[str, Any], run: Path) -> tuple[Export, ...]:
+    """The objective's exports with the averaged weights of a checkpoint, G_Y first."""
     from hdrcli import registry
 
-    description, generator = state["description"], state["generator"]
-    module = registry.load("hdrcli.networks", generator["architecture"])
-    weights = {k.removeprefix("g_y."): v for k, v in state["ema"].items() if k.startswith("g_y.")}
-    try:
-        network = module.build(module.Config(**generator["network"]))
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, UsageError) as error:  # TypeError, UsageError: options of another version
-        fault = f"the checkpoint's weights don't fit recipe {description['recipe']!r}"
-        raise ModelError(fault, where=run, remedy="export it with the version of hdrcli that trained it") from error
-    return Export(
-        network=network,
-        architecture=generator["architecture"],
-        network_config=generator["network"],
-        file="g_y.onnx",
-        inputs=tuple(generator["inputs"]),
-        working_size=generator["working_size"],
-        multiple=generator["multiple"],
-        peak=generator["peak"],
-        version=generator["version"],
-    )
+    # checkpoints from before there was a G_X describe G_Y alone
+    descriptions = {**state.get("generators", {}), "g_y.onnx": state["generator"]}
+    exports = []
+    for file, told in descriptions.items():
+        prefix = f"{Path(file).stem}."
+        weights = {k.removeprefix(prefix): v for k, v in state["ema"].items() if k.startswith(prefix)}
+        module = registry.load("hdrcli.networks", told["architecture"])
+        try:
+            network = module.build(module.Config(**told["network"]))
+            network.load_state_dict(weights)
+        except (RuntimeError, TypeError, UsageError) as error:  # TypeError, UsageError: options of another version
+            fault = f"the checkpoint's weights don't fit recipe {state['description']['recipe']!r}"
+            raise ModelError(fault, where=run, remedy="export it with the version of hdrcli that trained it") from error
+        maps = told.get("maps")
+        exports.append(
+            Export(
+                network=torch_backend.runnable(network, maps),
+                architecture=told["architecture"],
+                network_config=told["network"],
+                file=file,
+                inputs=tuple(told["inputs"]),
+                working_size=told["working_size"],
+                multiple=told["multiple"],
+                peak=told["peak"],
+                version=told["version"],
+                maps=maps,
+            )
+        )
+    return tuple(sorted(exports, key=lambda export: export.role != "g_y"))
 
 
-def model_card(state: Mapping[str, Any], export: Export, files: Mapping[str, str], parity: float) -> str:
-    """The text of model.toml: what the network is, what it takes and gives, what it was trained on and how."""
+_INPUTS = {
+    "ldr": "ldr: sRGB codes in [0, 1]",
+    "clip": "clip: sqrt of the share of each cell that clipped, per channel",
+    "t": "t: T(y / peak) in [0, 1], y scene-linear Rec.709 at a photo's exposure, 1.0 = LDR white",
+}
+_OUTPUTS = {
+    "g_y": "T(y / peak) = log(1 + 5000 y / peak) / log(5001); y scene-linear Rec.709, 1.0 = LDR white",
+    "g_x": "sRGB codes of Rec.709 primaries in [0, 1]",
+}
+
+
+def model_card(
+    state: Mapping[str, Any], exports: tuple[Export, ...], files: Mapping[str, str], parity: Mapping[str, float]
+) -> str:
+    """The text of model.toml: what the networks are, what they take and give, what they were trained on and how.
+
+    ``exports``: G_Y first; [model], [network] and [domain] are about it, [g_x] about the way back.
+    """
     from hdrcli import __version__
 
+    first, *others = exports
+    model = {
+        "version": first.version,
+        "architecture": first.architecture,
+        "parameters": _parameters(first),
+        "direction": "LDR to HDR (G_Y)" + "".join(" and HDR to LDR (G_X)" for e in others if e.role == "g_x"),
+        "made_with": f"hdrcli {__version__}, torch {state['torch']}",
+    }
+    card: dict[str, Any] = {
+        "format": 1,
+        "model": model,
+        "network": _plain(first.network_config),
+        "domain": _domain(first, parity[first.file]),
+    }
+    for export in others:
+        about = {"architecture": export.architecture, "parameters": _parameters(export)}
+        network = {"network": _plain(export.network_config)}
+        card[export.role] = about | _domain(export, parity[export.file]) | network
     history = state.get("history", [])
-    scenes = [(name, licence) for name, licence in state["scenes"]]
-    scenes += dict.fromkeys((n, li) for run in history for n, li in run.get("scenes", []) if (n, li) not in scenes)
-    licences: dict[str, list[str]] = {}
-    for name, licence in scenes:
-        licences.setdefault(licence, []).append(name)
-    data: dict[str, Any] = {"domain": "HDR scenes seen through the virtual camera (hdrcli/camera.py)", "scenes": len(scenes)}
+    card["training"] = {
+        "recipe": state["description"]["recipe"],
+        "seed": state["seed"],
+        "steps": state["step"],
+        "minutes": round(state["elapsed"] / 60, 1),
+        "device": state["device"],
+        "options": _plain(state["description"]["options"]),
+        # which scenes: see [data], the union of all runs
+        "started_from": [_plain(r | {key: len(r[key]) for key in ("scenes", "photos") if key in r}) for r in history],
+    }
+    card["data"] = _data(state, history)
+    card["files"] = dict(files)
+    return _toml(card, "exporting a bundle")
+
+
+def _parameters(export: Export) -> int:
+    return sum(p.numel() for p in export.network.parameters())
+
+
+def _domain(export: Export, parity: float) -> dict[str, Any]:
+    maps = {} if export.maps is None else {"maps": "exposure, inside the network"}
+    return {
+        "inputs": list(export.inputs),
+        "input": "; ".join(_INPUTS[name] for name in export.inputs),
+        "output": _OUTPUTS[export.role],
+        "peak": export.peak,
+        "working_size": export.working_size,
+        "multiple": export.multiple,
+        **maps,
+        "parity": float(f"{parity:.2g}"),
+    }
+
+
+def _data(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all runs that led here were trained on."""
+    scenes = _union(state, history, "scenes")
+    photos = _union(state, history, "photos")
+    seen = "HDR scenes and unpaired LDR photos" if photos else "HDR scenes seen through the virtual camera (hdrcli/camera.py)"
+    data: dict[str, Any] = {"domain": seen, "scenes": len(scenes)}
+    if photos:
+        data["photos"] = len(photos)
     if not all("scenes" in run for run in history):
         data["not_recorded"] = "scenes of a run this one started from"
-    parameters = sum(p.numel() for p in export.network.parameters())
-    card = {
-        "format": 1,
-        "model": {
-            "version": export.version,
-            "architecture": export.architecture,
-            "parameters": parameters,
-            "direction": "LDR to HDR (G_Y)",
-            "made_with": f"hdrcli {__version__}, torch {state['torch']}",
-        },
-        "network": _plain(export.network_config),
-        "domain": {
-            "inputs": list(export.inputs),
-            "input": "ldr: sRGB codes in [0, 1]; clip: sqrt of the share of each cell that clipped, per channel",
-            "output": "T(y / peak) = log(1 + 5000 y / peak) / log(5001); y scene-linear Rec.709, 1.0 = LDR white",
-            "peak": export.peak,
-            "working_size": export.working_size,
-            "multiple": export.multiple,
-            "parity": float(f"{parity:.2g}"),
-        },
-        "training": {
-            "recipe": state["description"]["recipe"],
-            "seed": state["seed"],
-            "steps": state["step"],
-            "minutes": round(state["elapsed"] / 60, 1),
-            "device": state["device"],
-            "options": _plain(state["description"]["options"]),
-            # which scenes: see [data], the union of all runs
-            "started_from": [_plain(r | {"scenes": len(r["scenes"])} if "scenes" in r else r) for r in history],
-        },
-        "data": data | {"licences": [{"licence": licence, "names": names} for licence, names in licences.items()]},
-        "files": dict(files),
-    }
-    return _toml(card, "exporting a bundle")
+    licences: dict[str, list[str]] = {}
+    for name, licence in [*scenes, *(entry for entry in photos if entry not in scenes)]:
+        licences.setdefault(licence, []).append(name)
+    return data | {"licences": [{"licence": licence, "names": names} for licence, names in licences.items()]}
+
+
+def _union(state: Mapping[str, Any], history: list[Mapping[str, Any]], kind: str) -> list[tuple[str, str]]:
+    """Names and licences, this run's first and as they are, earlier runs' after them without repetition."""
+    found = [(name, licence) for name, licence in state.get(kind, [])]
+    return found + list(dict.fromkeys((n, li) for run in history for n, li in run.get(kind, []) if (n, li) not in found))
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,20 @@
-"""The training loop: time, data, devices, averages, checkpoints. What is trained is the objective's business."""
+"""The training loop: time, data, devices, gradients, averages, checkpoints. What is trained is the objective's business.
+
+How one training step goes is told in :mod:`hdrcli.training.objectives`. A run that is resumed with the same ``max_steps``, the
+same devices and no ``minutes`` goes on bit for bit on the CPU: weights, optimisers, averages, random states, the objective's
+own state and the position in the data are kept.
+"""
 
 from __future__ import annotations
 
 import copy
-import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,278 +22,594 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from hdrcli.errors import MissingRequirement, TrainingError, UsageError
-from hdrcli.inference.generator import device_kind
+from hdrcli.errors import HdrcliError, TrainingError, UsageError
 from hdrcli.training import checkpoint
-from hdrcli.training.datasets import SampleStream, Scene, collate
+from hdrcli.training.datasets import BatchStream, Picture, Pictures, Position, checked_fault
+from hdrcli.training.logs import RUN_FILE, Journal, write_record
 from hdrcli.training.objectives import Objective
+from hdrcli.training.placement import gathered, largest, make_fabric, placed, prepare_worker, ready_to_fork, without_sync
+from hdrcli.training.runs import existing, initialise
+from hdrcli.training.schedule import CONSTANT_SHARE, learning_rate_factor
+from hdrcli.training.validation import Validation, scores
 
-RUN_FILE = "run.json"
+PATIENCE = 20  # steps without a finite loss, one after the other, that end a run
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class LoopConfig:
     """How long, how fast, where.
 
-    ``max_steps`` and ``minutes``: the run ends at whichever comes first, and the learning rate falls along a half cosine to
-    there; at least one is given. ``minutes`` counts over resumed runs. ``precision``: "bf16-mixed" or "32-true".
-    ``ema``: decay of the averaged weights that are exported. ``workers``: processes that make samples. ``threads``: of torch
-    on the CPU; None: as many as it likes.
+    ``max_steps`` and ``minutes``: the run ends at whichever comes first; its position, which decides the learning rate, is the
+    larger share of the two. At least one is given. ``minutes`` counts over resumed runs. ``schedule``, ``constant_share``,
+    ``warmup_steps``: see :mod:`hdrcli.training.schedule`. ``precision``: "bf16-mixed", "16-mixed" or "32-true". ``ema``: decay
+    of the averaged weights that are exported. ``clip_gradient``: largest norm of a phase's gradient; 0: not clipped.
+    ``accumulate``: micro-batches of one step. ``devices``: processes on this node, 0 for one a card; ``num_nodes``: nodes.
+    ``workers``: processes that make samples, for each process. ``threads``: of torch on the CPU; None: as many as it likes.
+    ``checkpoint_minutes``, ``checkpoint_epochs``: between checkpoints, whichever comes first; ``shard_mib``: their pieces'
+    size. ``report_minutes``: between scores and sheets.
     """
 
     max_steps: int | None = None
     minutes: float | None = None
     seed: int = 1
     device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
     precision: str = "bf16-mixed"
-    ema: float = 0.999
+    schedule: str = "cosine"
+    constant_share: float = CONSTANT_SHARE
     warmup_steps: int = 200
+    ema: float = 0.999
+    clip_gradient: float = 1.0
+    accumulate: int = 1
     workers: int = 1
     threads: int | None = None
-    checkpoint_seconds: float = 120.0
+    checkpoint_minutes: float = 2.0
+    checkpoint_epochs: float | None = None
+    shard_mib: float | None = None
+    report_minutes: float = 10.0
     log_steps: int = 20
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells its observer every ``log_steps``: losses are means since the last report."""
+    """What the loop tells its observer every ``log_steps``: losses are means since the last report.
+
+    ``epoch``: how many times as many views have been drawn as there are pictures (of the larger domain). ``remaining``:
+    seconds, estimated. ``timings``: share of the time since the last report spent waiting for data ("data"), in losses and
+    their gradients ("compute"), in optimisers and averages ("update"); on CUDA, where the device works on its own, only "data"
+    means something.
+    """
 
     step: int
     fraction: float
     elapsed: float
     steps_per_second: float
     losses: dict[str, float]
+    epoch: float = 0.0
+    images_per_second: float = 0.0
+    remaining: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
 
 
-def learning_rate_factor(step: int, fraction: float, warmup_steps: int) -> float:
-    """Linear warm-up, then a half cosine to 1 % at ``fraction`` 1."""
-    warm = min(1.0, (step + 1) / max(1, warmup_steps))
-    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction))))
+def batches_per_epoch(objective: Objective, pictures: Pictures) -> int:
+    """How many batches show as many views as there are pictures in the larger domain."""
+    return max(1, math.ceil(max(len(p) for p in pictures.values()) / objective.views_per_batch))
 
 
 def train(
     objective: Objective,
-    scenes: tuple[Scene, ...],
+    data: Pictures | Sequence[Picture],
     config: LoopConfig,
     folder: Path,
     *,
     resume: bool = False,
     initial: Path | None = None,
+    validation: Validation | None = None,
+    record: Mapping[str, Any] | None = None,
+    fabric: Any = None,
     observe: Callable[[Progress], None] = lambda progress: None,
+    report: Report = lambda line: None,
 ) -> dict[str, Any]:
-    """Train the objective, keeping ``checkpoint.pt``, ``run.json`` and TensorBoard logs in ``folder``.
+    """Train the objective, keeping checkpoints, ``run.json``, ``log.jsonl``, sheets and TensorBoard logs in ``folder``.
 
-    With ``resume`` an existing checkpoint of the same objective, scenes and seed is continued; which views it then sees is
-    said at :class:`hdrcli.training.datasets.SampleStream`. A new run starts from the averaged weights of the run in
-    ``initial``, if given. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run, if the
-    initial weights don't fit, or if the loss stops being finite; MissingRequirement or UsageError for a device that is not
-    there.
+    ``data``: pictures by domain; a sequence alone is of the objective's only domain. With ``resume`` an existing checkpoint of
+    the same objective, data and seed is continued. A new run starts from the (averaged) weights of the run in ``initial``, if
+    given. ``record``: more for ``run.json``. ``fabric``: one that has been launched; else one is made. Returns the last
+    checkpoint's state. Raises TrainingError if the folder holds another run, if the initial weights don't fit, if a checkpoint
+    can't be written at the end, or if the loss is not finite 20 times in a row; DataError; MissingRequirement or UsageError for
+    a device that is not there. Ctrl-C and SIGTERM end the step, write a checkpoint and raise KeyboardInterrupt; a second one
+    does so at once.
     """
-    from lightning.fabric import Fabric
-
     if config.max_steps is None and config.minutes is None:
         raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
+    pictures = _by_domain(objective, data)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    accelerator, devices = _placement(config.device)
+    fabric = fabric or make_fabric(config.device, config.devices, config.num_nodes, config.precision)
     folder.mkdir(parents=True, exist_ok=True)
-    old = _existing(folder, objective, scenes, config.seed, resume=resume)
-    torch.manual_seed(config.seed)
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=config.precision)  # type: ignore[arg-type]
-    history = [] if old is not None or initial is None else _initialise(objective, initial)
-    networks = objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(networks).requires_grad_(False)
-    optimizers = objective.optimizers()
-    base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
-    step, elapsed_before = 0, 0.0
+    old = existing(folder, objective, pictures, config.seed, resume=resume)
+    torch.manual_seed(config.seed + 1_000_003 * fabric.global_rank)
+    history = [] if old is not None or initial is None else initialise(objective, initial)
+    run = _Run(objective, pictures, config, folder, fabric, history, validation, observe, report)
     if old is not None:
-        networks.load_state_dict(old["networks"])
-        averaged.load_state_dict(old["ema"])
-        for name, optimizer in optimizers.items():
-            if name in old["optimizers"]:
-                optimizer.load_state_dict(old["optimizers"][name])
-        step, elapsed_before, history = old["step"], old["elapsed"], old.get("history", [])
-    else:
-        record = {"objective": objective.describe(), "loop": asdict(config), "scenes": [s.name for s in scenes]}
-        (folder / RUN_FILE).write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
-    batches = _batches(objective, scenes, config, start=step, fabric=fabric)
-    writer = _tensorboard(folder)
-    started = reported = saved = time.monotonic()
-    sums: dict[str, torch.Tensor] = {}
-    since = 0
+        run.restore(old)
+    if fabric.global_rank == 0 and (old is None or not (folder / RUN_FILE).is_file()):
+        names = {domain: [p.name for p in chosen] for domain, chosen in pictures.items()}
+        write_record(folder, {"objective": objective.describe(), "loop": asdict(config), **(record or {}), "data": names})
+    return run.go()
 
-    def state() -> dict[str, Any]:
+
+def _by_domain(objective: Objective, data: Pictures | Sequence[Picture]) -> Pictures:
+    if not isinstance(data, Mapping):
+        data = {objective.domains[0]: data}
+    if set(data) != set(objective.domains):
+        wanted, given = " and ".join(objective.domains), " and ".join(data)
+        raise UsageError(
+            f"{objective.name} is trained on {wanted}, not {given}", remedy=f"give --{' and --'.join(objective.domains)}"
+        )
+    return {domain: tuple(data[domain]) for domain in objective.domains}
+
+
+class _Run:
+    """One run, from its first or restored state to its end."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        pictures: Pictures,
+        config: LoopConfig,
+        folder: Path,
+        fabric: Any,
+        history: list[dict[str, Any]],
+        validation: Validation | None,
+        observe: Callable[[Progress], None],
+        report: Report,
+    ) -> None:
+        self.objective, self.pictures, self.config, self.folder, self.fabric = objective, pictures, config, folder, fabric
+        self.history, self.validation, self.observe, self.report = history, validation, observe, report
+        self.leads = fabric.global_rank == 0
+        self.raw: dict[str, nn.Module] = dict(objective.networks.items())
+        objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = nn.ModuleDict({name: copy.deepcopy(self.raw[name]) for name in objective.averaged})
+        self.averaged.requires_grad_(False).eval()
+        self.optimizers = objective.optimizers()
+        if set(self.optimizers) != set(objective.phases):
+            raise ValueError(f"{objective.name} has phases {objective.phases}, optimisers {tuple(self.optimizers)}")
+        self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
+        self.epoch_batches = batches_per_epoch(objective, pictures)
+        self.step = self.skipped = self.bad_in_a_row = 0
+        self.batches_before = self.batches_done = 0  # in all processes; of this process since it started
+        self.elapsed_before = 0.0
+        self.rng: dict[str, Any] | None = None
+        self.interrupted = False
+        self.timings = dict.fromkeys(("data", "compute", "update"), 0.0)
+        self.last_saved: dict[str, Any] | None = None
+
+    # position -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        return self.elapsed_before + time.monotonic() - self.started
+
+    @property
+    def batches(self) -> int:
+        """Drawn so far, in all processes."""
+        return self.batches_before + self.batches_done * int(self.fabric.world_size)
+
+    @property
+    def epoch(self) -> float:
+        return self.batches / self.epoch_batches
+
+    def fraction(self, elapsed: float) -> float:
+        config = self.config
+        steps = self.step / config.max_steps if config.max_steps else 0.0
+        return max(steps, elapsed / (60 * config.minutes) if config.minutes else 0.0)
+
+    # state ----------------------------------------------------------------------------------------------------------------
+
+    def _networks(self) -> nn.ModuleDict:
+        return nn.ModuleDict(self.raw)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds. Every process must come here: each has random states and pools of its own."""
+        own = {"rng": _random_state(), "objective": self.objective.state()}
+        processes = gathered(self.fabric, own)
+        exports = self.objective.export(self.averaged)
         return {
-            "description": objective.describe(),
-            "generator": objective.export(averaged).description(),
-            "networks": networks.state_dict(),
-            "ema": averaged.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in optimizers.items()},
-            "step": step,
-            "elapsed": elapsed_before + time.monotonic() - started,
-            "seed": config.seed,
-            "history": history,
-            "scenes": [[s.name, s.licence] for s in scenes],
-            "device": str(fabric.device),
+            "description": self.objective.describe(),
+            "generator": exports[0].description(),
+            "generators": {export.file: export.description() for export in exports},
+            "networks": self._networks().state_dict(),
+            "ema": self.averaged.state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "processes": processes,
+            "step": self.step,
+            "batches": self.batches,
+            "skipped": self.skipped,
+            "elapsed": self.elapsed,
+            "seed": self.config.seed,
+            "history": self.history,
+            "scenes": [[p.name, p.licence] for p in self.pictures.get("hdr", ())],
+            "photos": [[p.name, p.licence] for p in self.pictures.get("ldr", ())],
+            "device": str(self.fabric.device),
             "torch": str(torch.__version__),
         }
 
+    def restore(self, old: dict[str, Any]) -> None:
+        """Go on from a checkpoint. Raises ModelError or TrainingError if what it holds doesn't fit."""
+        try:
+            self._networks().load_state_dict(old["networks"])
+            self.averaged.load_state_dict(old["ema"])
+        except RuntimeError as error:
+            fault = "its weights don't fit these options"
+            raise TrainingError(fault, where=self.folder, remedy="give the same options, or another --out") from error
+        kept = old["optimizers"]
+        for name, optimizer in self.optimizers.items():
+            # before there were phases, an only optimiser had its network's name
+            saved = kept.get(name) or (next(iter(kept.values())) if len(kept) == len(self.optimizers) == 1 else None)
+            if saved is not None:
+                optimizer.load_state_dict(saved)
+        if old.get("scaler"):
+            self.fabric.strategy.precision.load_state_dict(old["scaler"])
+        self.step, self.skipped, self.elapsed_before = old["step"], old.get("skipped", 0), old["elapsed"]
+        self.batches_before = old.get("batches", self.step)
+        self.history = old.get("history", [])
+        processes = old.get("processes", [])
+        if len(processes) == self.fabric.world_size:
+            own = processes[self.fabric.global_rank]
+            self.objective.load_state(own["objective"])
+            self.rng = own["rng"]
+        elif processes:
+            self.report(f"the run had {len(processes)} processes, now {self.fabric.world_size}: it does not go on bit for bit")
+            self.objective.load_state(processes[0]["objective"])
+
+    def save(self, *, last: bool = False) -> dict[str, Any] | None:
+        """Write a checkpoint, unless weights are not finite; None then. Raises TrainingError at the end of a run only."""
+        finite = all(bool(torch.isfinite(p).all()) for p in self._networks().parameters())
+        if largest(self.fabric, float(not finite))[0]:
+            self._tell("no checkpoint written: weights are not finite; the older one is kept", "not_saved")
+            return None
+        state = self.state()
+        failed = ""
+        if self.leads:
+            try:
+                checkpoint.save(state, self.folder, self.config.shard_mib)
+            except TrainingError as error:
+                if last:
+                    raise
+                failed = str(error)
+        if failed:
+            self._tell(f"{failed}; training goes on and tries again", "not_saved")
+        elif self.leads:
+            self.journal.event("checkpoint", self.step, epoch=self.epoch)
+        self.last_saved = state
+        return state
+
+    def _tell(self, line: str, event: str, **values: Any) -> None:
+        if self.leads:
+            self.report(line)
+            self.journal.event(event, self.step, line=line, **values)
+
+    # the run --------------------------------------------------------------------------------------------------------------
+
+    def go(self) -> dict[str, Any]:
+        """Train to the end; returns the last state."""
+        self.started = time.monotonic()
+        self.journal = Journal(self.folder, active=self.leads)
+        try:
+            with placed(self.objective.networks, self.fabric), ready_to_fork(), self._signals():
+                self.journal.event("resumed" if self.step else "started", self.step, **_plain(self.config))
+                return self._steps()
+        finally:
+            self.journal.close()
+
+    def _steps(self) -> dict[str, Any]:
+        config, fabric = self.config, self.fabric
+        batches = self._batches()
+        if self.rng is not None:
+            _set_random_state(self.rng)  # last: making a loader draws from it
+        wrapped = {phase: fabric.setup_optimizers(optimizer) for phase, optimizer in self.optimizers.items()}
+        reported = saved = time.monotonic()
+        shown = saved - 60 * config.report_minutes  # the first sheet soon, to see that data are right
+        saved_epoch = self.epoch
+        sums: dict[str, torch.Tensor] = {}
+        since = good = 0
+        state = None
+        try:
+            while True:
+                stop, elapsed = largest(fabric, float(self.interrupted), self.elapsed)
+                if stop:
+                    raise KeyboardInterrupt
+                fraction = self.fraction(elapsed)
+                if fraction >= 1:
+                    break
+                self._set_rates(fraction)
+                terms = self._train_step(batches, wrapped)
+                self.step += 1
+                since += 1
+                if terms is not None:
+                    good += 1
+                    for name, value in terms.items():
+                        sums[name] = sums.get(name, torch.zeros_like(value)) + value
+                    self._average()
+                if self.step % config.log_steps == 0:
+                    now = time.monotonic()
+                    self._log(sums, good, since, fraction, now - reported)
+                    sums, since, good, reported = {}, 0, 0, now
+                due = time.monotonic() - saved >= 60 * config.checkpoint_minutes
+                sheet_due = time.monotonic() - shown >= 60 * config.report_minutes and self.step % config.log_steps == 0
+                due, sheet_due = (bool(v) for v in largest(fabric, float(due), float(sheet_due)))
+                epochs = config.checkpoint_epochs
+                due = due or (epochs is not None and self.epoch - saved_epoch >= epochs)
+                if due and self.bad_in_a_row == 0:
+                    self.save()
+                    saved, saved_epoch = time.monotonic(), self.epoch
+                if sheet_due:
+                    self._show()
+                    shown = time.monotonic()
+        except KeyboardInterrupt:
+            if not self.in_step:
+                self.save(last=True)
+                self._tell(f"interrupted at step {self.step}; --resume auto goes on from there", "interrupted")
+            raise
+        self._show()
+        state = self.save(last=True)
+        if state is None:
+            raise self._not_finite()
+        self.journal.event("finished", self.step, elapsed=self.elapsed)
+        return state
+
+    in_step = False
+
+    def _set_rates(self, fraction: float) -> None:
+        config = self.config
+        factor = learning_rate_factor(self.step, fraction, config.warmup_steps, config.schedule, config.constant_share)
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.base_rates[name], strict=True):
+                group["lr"] = rate * factor
+
+    def _train_step(
+        self, batches: Iterator[dict[str, torch.Tensor]], wrapped: Mapping[str, Any]
+    ) -> dict[str, torch.Tensor] | None:
+        """All phases of one step; what to log, or None if a loss was not finite."""
+        begun = time.perf_counter()
+        parts = [next(batches) for _ in range(self.config.accumulate)]
+        self.timings["data"] += time.perf_counter() - begun
+        self.in_step = True
+        self.batches_done += len(parts)
+        statistics = [b for network in self.raw.values() for b in network.buffers() if b.is_floating_point()]
+        before = [b.clone() for b in statistics]
+        terms: dict[str, torch.Tensor] = {}
+        for phase in self.objective.phases:
+            fault = self._phase(phase, parts, wrapped[phase], terms)
+            if fault:
+                for buffer, value in zip(statistics, before, strict=True):
+                    buffer.copy_(value)
+                self._skip(fault)
+                self.in_step = False
+                return None
+        self.bad_in_a_row = 0
+        self.in_step = False
+        return terms
+
+    def _phase(self, phase: str, parts: list[dict[str, torch.Tensor]], optimizer: Any, terms: dict[str, torch.Tensor]) -> str:
+        """Losses, gradients and step of one phase, adding to ``terms``. Returns what is not finite, "" if all is well."""
+        config, fabric = self.config, self.fabric
+        begun = time.perf_counter()
+        trained = set(self.objective.trained(phase))
+        for name, network in self.raw.items():
+            network.requires_grad_(name in trained)
+        optimizer.zero_grad(set_to_none=True)
+        label = "loss" if len(self.objective.phases) == 1 else f"loss_{phase}"
+        total = torch.zeros((), device=fabric.device)
+        for part, batch in enumerate(parts):
+            with without_sync(fabric, self.objective.networks.values(), enabled=part < len(parts) - 1):
+                found = self.objective.loss(phase, batch, part)
+                loss = found["loss"]
+                fabric.backward(loss if len(parts) == 1 else loss / len(parts))
+            total = total + loss.detach()
+            for name, value in found.items():
+                key = label if name == "loss" else name
+                share = value.detach() if len(parts) == 1 else value.detach() / len(parts)
+                terms[key] = share if part == 0 else terms[key] + share
+        bad = float(not bool(torch.isfinite(total)))
+        self.timings["compute"] += time.perf_counter() - begun
+        if largest(fabric, bad)[0]:
+            optimizer.zero_grad(set_to_none=True)
+            return label
+        begun = time.perf_counter()
+        limit = config.clip_gradient or math.inf
+        norm = fabric.clip_gradients(_Parameters(self.raw, trained), optimizer, max_norm=limit, error_if_nonfinite=False)
+        if config.precision != "16-mixed" and not bool(
+            torch.isfinite(norm)
+        ):  # there its scaler finds it and leaves the step out
+            optimizer.zero_grad(set_to_none=True)
+            return f"gradient of {label}"
+        optimizer.step()
+        self.timings["update"] += time.perf_counter() - begun
+        return ""
+
+    def _skip(self, fault: str) -> None:
+        self.skipped += 1
+        self.bad_in_a_row += 1
+        if self.bad_in_a_row == 1:
+            self._tell(f"{fault} is not finite at step {self.step + 1}: that step is left out", "skipped", fault=fault)
+        else:
+            self.journal.event("skipped", self.step, fault=fault)
+        if self.bad_in_a_row >= PATIENCE:
+            raise self._not_finite()
+
+    def _not_finite(self) -> TrainingError:
+        there = checkpoint.exists(self.folder)
+        remedy = "resume from the last checkpoint" if there else "start again"
+        fault = f"losses are not finite at step {self.step + 1}, {self.bad_in_a_row} steps in a row"
+        return TrainingError(fault, where=self.folder, remedy=f"{remedy} with a lower learning rate or --precision 32-true")
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
+        begun = time.perf_counter()
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        raw = [self.raw[name] for name in self.averaged]
+        mine: list[torch.Tensor] = list(self.averaged.parameters())
+        theirs: list[torch.Tensor] = [p for network in raw for p in network.parameters()]
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for a, b in zip(self.averaged.buffers(), (b for network in raw for b in network.buffers()), strict=True):
+            a.copy_(b)
+        self.timings["update"] += time.perf_counter() - begun
+
+    # data -----------------------------------------------------------------------------------------------------------------
+
+    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        objective, config, fabric = self.objective, self.config, self.fabric
+        stream = BatchStream(
+            self.pictures,
+            objective.view_size,
+            objective.samples,
+            seed=config.seed,
+            views_per_batch=objective.views_per_batch,
+            position=Position(self.batches_before, fabric.global_rank, fabric.world_size),
+        )
+        loader = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=config.workers,
+            prefetch_factor=4 if config.workers else None,
+            pin_memory=fabric.device.type == "cuda",
+            worker_init_fn=prepare_worker,
+            generator=torch.Generator(),  # or else it would draw from the random state that a resumed run restores
+        )
+        for batch in loader:
+            yield self._placed(checked_fault(batch))
+
+    def _placed(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        device = self.fabric.device
+        return {k: v.to(device, memory_format=torch.channels_last, non_blocking=True) for k, v in batch.items()}
+
+    # what is told ---------------------------------------------------------------------------------------------------------
+
+    def _log(self, sums: Mapping[str, torch.Tensor], good: int, since: int, fraction: float, seconds: float) -> None:
+        own = {name: float(value) / max(good, 1) for name, value in sums.items()}
+        everyone = gathered(self.fabric, own)
+        means = {name: sum(process[name] for process in everyone) / len(everyone) for name in own}
+        elapsed, seconds = self.elapsed, max(seconds, 1e-9)
+        speed = since / seconds
+        images = speed * self.objective.batch_size * self.config.accumulate * self.fabric.world_size
+        at = max(self.fraction(elapsed), 1e-9)
+        timings = {name: value / seconds for name, value in self.timings.items()}
+        self.timings = dict.fromkeys(self.timings, 0.0)
+        rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
+        self.journal.curves(self.step, means)
+        self.journal.curves(self.step, rates, "learning_rate")
+        self.journal.event(
+            "losses",
+            self.step,
+            epoch=round(self.epoch, 4),
+            elapsed=round(elapsed, 2),
+            steps_per_second=speed,
+            images_per_second=images,
+            learning_rates=rates,
+            losses=means,
+        )
+        remaining = elapsed * (1 - at) / at
+        if self.leads:
+            self.observe(Progress(self.step, fraction, elapsed, speed, means, self.epoch, images, remaining, timings))
+
+    def _show(self) -> None:
+        """A sheet of what the averaged networks make of the stream's first batch, and scores, if there is anything to score."""
+        if not self.leads:
+            return
+        with _random_state_kept(), torch.no_grad():
+            if self._first_batch is None:
+                objective = self.objective
+                stream = BatchStream(
+                    self.pictures,
+                    objective.view_size,
+                    objective.samples,
+                    seed=self.config.seed,
+                    views_per_batch=objective.views_per_batch,
+                )
+                self._first_batch = stream.batch(0)
+            sheet = self.objective.sheet(self.averaged, self._placed(self._first_batch))
+            if sheet is not None:
+                self.journal.sheet(self.step, sheet)
+            if self.validation is not None:
+                self._score(self.validation)
+
+    _first_batch: dict[str, torch.Tensor] | None = None
+
+    def _score(self, validation: Validation) -> None:
+        from hdrcli.inference.generator import GeneratorSpec
+        from hdrcli.inference.torch_backend import TorchGenerator
+
+        export = self.objective.export(self.averaged)[0]
+        spec = GeneratorSpec(
+            "averaged", export.version, export.inputs, export.working_size, export.multiple, export.peak, self.folder
+        )
+        try:
+            values = scores(TorchGenerator(spec, export.network, str(self.fabric.device)), validation)
+        except HdrcliError as error:  # early on a network may give anything; the run goes on
+            self._tell(f"not scored: {error}", "not_scored")
+            return
+        self.journal.curves(self.step, values, "val")
+        self.journal.curves(self.step, validation.linear, "val_linear")
+        self.journal.event("scores", self.step, scores=values, linear=validation.linear)
+        name = "clipped_log2_rmse"
+        if name in values:
+            self.report(f"val at step {self.step}: clipped log2-RMSE {values[name]:.3f} (linear {validation.linear[name]:.3f})")
+
+    # interruptions --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or SIGTERM lets the step end; the next one is KeyboardInterrupt at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(number: int, frame: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Parameters(nn.Module):
+    """The trained networks as one module: what Fabric asks for when it clips."""
+
+    def __init__(self, networks: Mapping[str, nn.Module], trained: set[str]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(network for name, network in networks.items() if name in trained)
+
+
+def _random_state() -> dict[str, Any]:
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """What looks at a run may not change it."""
+    before = _random_state()
     try:
-        while True:
-            elapsed = elapsed_before + time.monotonic() - started
-            fraction = max(
-                step / config.max_steps if config.max_steps else 0.0, elapsed / (60 * config.minutes) if config.minutes else 0.0
-            )
-            if fraction >= 1:
-                break
-            for name, optimizer in optimizers.items():
-                for group, rate in zip(optimizer.param_groups, base_rates[name], strict=True):
-                    group["lr"] = rate * learning_rate_factor(step, fraction, config.warmup_steps)
-            losses = objective.step(next(batches), optimizers, fabric)
-            step += 1
-            since += 1
-            for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value
-            _average(averaged, networks, min(config.ema, (1 + step) / (10 + step)))
-            if step % config.log_steps == 0:
-                now = time.monotonic()
-                means = _finite_means(sums, since, step, folder)
-                for name, mean in means.items():
-                    writer.add_scalar(name, mean, step)
-                writer.flush()
-                observe(Progress(step, fraction, elapsed, since / (now - reported), means))
-                sums, since, reported = {}, 0, now
-            if time.monotonic() - saved > config.checkpoint_seconds:
-                _finite_means(sums, since, step, folder)
-                checkpoint.save(state(), folder)
-                saved = time.monotonic()
-    except KeyboardInterrupt:
-        _finite_means(sums, since, step, folder)
-        checkpoint.save(state(), folder)
-        raise
+        yield
     finally:
-        writer.close()
-    _finite_means(sums, since, step, folder)
-    final = state()
-    checkpoint.save(final, folder)
-    return final
+        _set_random_state(before)
 
 
-def _finite_means(sums: dict[str, torch.Tensor], count: int, step: int, folder: Path) -> dict[str, float]:
-    """Mean losses. Raises TrainingError if one is not finite: such weights shall not replace a good checkpoint."""
-    means = {name: float(value) / max(count, 1) for name, value in sums.items()}
-    for name, value in means.items():
-        if not math.isfinite(value):
-            fault = f"{name} is no longer finite at step {step}"
-            raise TrainingError(fault, where=folder, remedy="resume with a lower learning rate")
-    return means
-
-
-def _initialise(objective: Objective, run: Path) -> list[dict[str, Any]]:
-    """Give the objective the averaged weights of another run; returns what that run, and those before it, were."""
-    if not (run / checkpoint.CHECKPOINT).is_file():
-        raise TrainingError("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
-    state = checkpoint.load(run / checkpoint.CHECKPOINT)
-    try:
-        objective.networks.load_state_dict(state["ema"])
-    except RuntimeError as error:
-        fault = "its weights don't fit these options"
-        raise TrainingError(fault, where=run, remedy="start from a run with the same network") from error
-    earlier = {"steps": state["step"], "minutes": state["elapsed"] / 60, "options": state["description"]["options"]}
-    earlier |= {key: state[key] for key in ("seed", "scenes") if key in state}
-    return [*state.get("history", []), earlier]
-
-
-def _existing(
-    folder: Path, objective: Objective, scenes: tuple[Scene, ...], seed: int, *, resume: bool
-) -> dict[str, Any] | None:
-    path = folder / checkpoint.CHECKPOINT
-    if not path.exists():
-        return None
-    if not resume:
-        raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")
-    old = checkpoint.load(path)
-    if old["description"] != objective.describe():
-        raise TrainingError("holds a run with other options", where=folder, remedy="give the same options, or another --out")
-    differences = _differences(old, scenes, seed)
-    if differences:
-        remedy = "give the same scenes and seed, or another --out with --init"
-        raise TrainingError(f"holds a run on other data: {'; '.join(differences)}", where=folder, remedy=remedy)
-    return old
-
-
-def _differences(old: dict[str, Any], scenes: tuple[Scene, ...], seed: int) -> list[str]:
-    """How scenes and seed differ from a checkpoint's, in words. Its card would be wrong, and its views not the next ones."""
-    found = [] if old.get("seed", seed) == seed else [f"seed {old['seed']}, not {seed}"]
-    now = [(s.name, s.licence) for s in scenes]
-    before = [(str(name), str(licence)) for name, licence in old.get("scenes", now)]
-    if before == now:
-        return found
-    then_licence, now_licence = dict(before), dict(now)
-    gone = [name for name in then_licence if name not in now_licence]
-    new = [name for name in now_licence if name not in then_licence]
-    other = [
-        f"{n} ({then_licence[n]}, not {now_licence[n]})"
-        for n in now_licence
-        if then_licence.get(n, now_licence[n]) != now_licence[n]
-    ]
-    words = [
-        f"{what} {_some(names)}"
-        for what, names in (("scenes gone:", gone), ("scenes added:", new), ("other licences:", other))
-        if names
-    ]
-    return found + (words or ["scenes in another order or number"])
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _placement(device: str) -> tuple[str, int | list[int]]:
-    """Fabric's accelerator and devices for "auto", "cpu", "cuda" or "cuda:N"."""
-    kind, number = device_kind(device)
-    cards = torch.cuda.device_count()
-    if kind == "cuda" and cards == 0:
-        remedy = "use --device cpu or auto, or install torch with CUDA"
-        raise MissingRequirement("torch sees no CUDA device", where=f"--device {device}", remedy=remedy)
-    if kind == "cuda" and number >= cards:
-        fault = f"torch sees {cards} CUDA devices, numbered from 0"
-        raise UsageError(fault, where=f"--device {device}", remedy="name one of them, or use --device auto")
-    return ("cuda", [number]) if kind != "cpu" and cards else ("cpu", 1)
-
-
-def _batches(
-    objective: Objective, scenes: tuple[Scene, ...], config: LoopConfig, *, start: int, fabric: Any
-) -> Iterator[dict[str, torch.Tensor]]:
-    stream = SampleStream(
-        scenes, objective.view_size, objective.samples, seed=config.seed, start=start * objective.views_per_batch
-    )
-    loader = DataLoader(
-        stream,
-        batch_size=objective.batch_size,
-        collate_fn=collate,
-        num_workers=config.workers,
-        prefetch_factor=4 if config.workers else None,
-        pin_memory=fabric.device.type == "cuda",
-    )
-    for batch in loader:
-        yield {
-            key: value.to(fabric.device, memory_format=torch.channels_last, non_blocking=True) for key, value in batch.items()
-        }
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, networks: nn.Module, decay: float) -> None:
-    """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
-    mine: list[torch.Tensor] = list(averaged.parameters())
-    theirs: list[torch.Tensor] = list(networks.parameters())
-    torch._foreach_lerp_(mine, theirs, 1 - decay)
-    for a, b in zip(averaged.buffers(), networks.buffers(), strict=True):
-        a.copy_(b)
-
-
-def _tensorboard(folder: Path) -> Any:
-    """A writer of training curves; the loop closes it."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(folder)
+def _plain(config: LoopConfig) -> dict[str, Any]:
+    return {"loop": asdict(config)}

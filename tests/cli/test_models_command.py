@@ -92,3 +92,26 @@ def test_faults(cli: Cli, models: Path, arguments: list[str], code: int, words: 
     assert words in ran.err
     assert ran.err.endswith(")\n")
     assert not Path("x").exists()
+
+
+class TestImport:
+    @pytest.fixture(autouse=True)
+    def _a_home_of_its_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        monkeypatch.delenv("HDRCLI_MODELS", raising=False)
+
+    def test_an_archive_becomes_a_model_by_name(self, cli: Cli, tiny_bundle: Path) -> None:
+        archive = shutil.make_archive("theirs", "zip", tiny_bundle)
+        ran = cli("models", "import", archive)
+        assert (ran.code, len(ran.lines)) == (0, 1)
+        assert "use it: hdrcli expand photo.jpg --model theirs" in ran.err
+        assert cli("models", "verify", "theirs").code == 0
+        assert cli("models", "import", archive).code != 0
+        assert cli("models", "import", archive, "--overwrite").code == 0
+        assert cli("models", "import", archive, "--name", "mine").code == 0
+
+    def test_what_is_no_bundle_is_one_line(self, cli: Cli) -> None:
+        Path("a.zip").write_bytes(b"no archive")
+        ran = cli("models", "import", "a.zip")
+        assert (ran.code, len(ran.lines)) == (1, 1)
+        assert "a.zip: is no bundle" in ran.err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,15 @@ def test_train_export_expand(cli: Cli, scenes: Path) -> None:
     assert (ran.code, ran.out) == (0, "")
     assert ran.lines == [
         "scenes: scenes: 1 HDR files, no manifest.csv, all used",
+        "there is one HDR image only: what is learned will hold for it alone",
         "recipe: paired, 1 scenes, until 2 steps, device auto, bf16-mixed, seed 1",
-        ran.lines[2],
+        ran.lines[3],
         "run -> run/bundle; use it: hdrcli expand photo.jpg --model run/bundle",
     ]
-    assert ran.lines[2].startswith("trained 2 steps in 0.0 min on ")
+    assert ran.lines[3].startswith("trained 2 steps in 0.0 min on ")
+    record = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
+    assert (record["recipe"], record["sources"], record["data"]) == ("paired", {"hdr": ["scenes"]}, {"hdr": ["a"]})
+    assert str(Path.cwd()) not in Path("run/run.json").read_text(encoding="utf-8")
     assert {"g_y.safetensors", "bundle"} <= {p.name for p in Path("run").iterdir()}
     save("photo.png")
     assert cli("expand", "photo.png", "--model", "run/bundle").code == 0
@@ -45,7 +50,7 @@ def test_train_export_expand(cli: Cli, scenes: Path) -> None:
     assert again.lines[-1].startswith("hdrcli: run: holds a run already")
     other = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "3", *SMALL, "--resume", "auto", "-p", "lamps=0")
     assert other.code == 1
-    assert other.lines[-1].startswith("hdrcli: run: holds a run with other options")
+    assert other.lines[-1].startswith("hdrcli: run: holds a run with other options: lamps 0.15, not 0.0")
 
     precious = Path("home")
     precious.mkdir()
@@ -87,6 +92,16 @@ def test_manifest_gives_the_split(cli: Cli, scenes: Path) -> None:
         (["--minutes", "0"], 2, ("--minutes: ",)),
         (["--max-steps", "0"], 2, ("--max-steps: ",)),
         (["--max-steps", "1", "--seed", "-1"], 2, ("--seed: ",)),
+        (["--epochs", "0"], 2, ("--epochs: ",)),
+        (["--max-steps", "1", "--accumulate", "0"], 2, ("--accumulate: ",)),
+        (["--max-steps", "1", "--shard-mib", "0"], 2, ("--shard-mib: ",)),
+        (["--max-steps", "1", "--cache-memory", "-1"], 2, ("--cache-memory: ",)),
+        (["--max-steps", "1", "--recipe", "there.toml"], 2, ("there.toml: ", "can't be read")),
+        (["--max-steps", "1", "--guides", "paper"], 2, ("--guides paper: ", "recipe paired has no maps")),
+        (["--max-steps", "1", "--checkpoint-activations"], 2, ("--checkpoint-activations: ", "recipe paired")),
+        (["--max-steps", "1", "--precision", "16-mixed"], 2, ("--precision: ", "CUDA")),
+        (["--max-steps", "1", "--recipe", "paired", "--ldr", "scenes"], 2, ("--ldr: ", "recipe paired is not trained on LDR")),
+        (["--max-steps", "1", "--width", "5"], 2, ("network.width: ", "multiple of 4")),
         (["--max-steps", "1", "--device", "tpu"], 2, ("--device: ",)),
         (["--max-steps", "1", "--recipe", "pared"], 2, ("'pared'", "did you mean paired?")),
         (["--max-steps", "1", "-p", "network"], 2, ("key=value",)),
@@ -99,13 +114,64 @@ def test_manifest_gives_the_split(cli: Cli, scenes: Path) -> None:
         (["--max-steps", "1", "-p", "network.gates=true"], 2, ("network.gates: ", "guides")),
         (["--max-steps", "1", "-p", "batch_size=3"], 2, ("batch_size: ", "photos_per_view")),
         (["--max-steps", "1", "--hdr", "nowhere"], 1, ("nowhere: ", "--hdr")),
+        (["--max-steps", "1", "--val", "nowhere"], 1, ("nowhere: ",)),
     ],
 )
 def test_faults(cli: Cli, scenes: Path, arguments: list[str], code: int, words: tuple[str, ...]) -> None:
     ran = cli("train", "--hdr", scenes, "--out", "run", *arguments)
     assert (ran.code, ran.out) == (code, "")
-    assert len(ran.lines) == 1
+    assert [line for line in ran.lines if line.startswith("hdrcli: ")] == [ran.lines[-1]]
+    assert code == 1 or len(ran.lines) == 1
     for word in words:
-        assert word in ran.err
+        assert word in ran.lines[-1]
     assert ran.err.endswith(")\n")
     assert not Path("run").exists()
+
+
+def test_swapped_folders_are_named(cli: Cli, scenes: Path) -> None:
+    Path("photos").mkdir()
+    save("photos/a.png")
+    ran = cli("train", "--hdr", "photos", "--out", "run", "--max-steps", "1")
+    assert ran.code == 1
+    assert ran.lines[-1] == "hdrcli: photos: holds no HDR files but LDR ones: 1 .png (LDR folders go to --ldr)"
+    assert not Path("run").exists()
+
+
+def test_the_plan_says_what_it_would_cost_and_leaves_nothing(cli: Cli, scenes: Path) -> None:
+    ran = cli("train", "--hdr", scenes, "--out", "run", "--epochs", "10", "--dry-run", "--accumulate", "2", *SMALL)
+    assert ran.code == 0
+    lines = dict(line.split(": ", 1) for line in ran.out.splitlines())
+    assert lines["HDR"] == "1 images (1 in memory, 0 cached on disk, 0 decoded each time)"
+    assert lines["networks"].startswith("g_y ")
+    assert lines["batch"].startswith("2 x 2 x 1 images")
+    assert lines["epoch"] == "0.5 steps; schedule: cosine"
+    assert "GB in this process; a checkpoint takes" in lines["memory"]
+    assert "5 steps" in lines["time"]
+    assert not Path("run").exists()
+
+
+def test_scores_come_along(cli: Cli, scenes: Path) -> None:
+    ran = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "1", "--val", scenes, "--width", "8", *SMALL[2:])
+    assert ran.code == 0
+    assert any(line.startswith("validation: 2 virtual photos of 1 scenes") for line in ran.lines)
+    assert any(line.startswith("val at step 1: clipped log2-RMSE") for line in ran.lines)
+    assert json.loads(Path("run/run.json").read_text(encoding="utf-8"))["objective"]["options"]["network"]["width"] == 8
+
+
+def test_pieces_are_resumed_and_exported(cli: Cli, scenes: Path) -> None:
+    first = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "1", "--shard-mib", "0.5", *SMALL)
+    assert first.code == 0
+    assert Path("run/checkpoint.json").is_file()
+    assert not Path("run/checkpoint.pt").exists()
+    again = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "2", "--resume", "auto", *SMALL)
+    assert again.code == 0
+    assert any(line.startswith("trained 2 steps") for line in again.lines)
+    assert Path("run/checkpoint.pt").is_file()
+
+
+def test_a_recipe_of_ones_own_ends_where_it_says(cli: Cli, scenes: Path) -> None:
+    text = 'objective = "paired"\n[options]\nworking_size = 32\nview_size = 32\nbatch_size = 2\nnetwork.width = 4\n'
+    Path("mine.toml").write_text(text + "[loop]\nepochs = 3\n", encoding="utf-8")
+    ran = cli("train", "--hdr", scenes, "--out", "run", "--recipe", "mine.toml", "--workers", "0")
+    assert ran.code == 0
+    assert "recipe: mine, 1 scenes, until 3 steps, device auto, bf16-mixed, seed 1" in ran.lines

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hdrcli.color import Transfer, decode
+from hdrcli.color import Transfer, decode, encode
 from hdrcli.errors import UsageError
-from hdrcli.inference import generator
+from hdrcli.inference import generator, working
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import Config, DilatedDenseBlock, FeedbackBlock, build
 
@@ -107,10 +107,87 @@ def test_untrained_it_gives_the_linearised_input(config):
     np.testing.assert_allclose(t, np.log1p(5000 * linear / config.peak) / np.log1p(5000), atol=1e-6)
 
 
-def test_untrained_the_way_back_gives_its_input():
+def test_untrained_the_way_back_gives_the_ideal_photo():
+    """y to min(y, 1) to sRGB."""
     given = inputs(VARIANTS["G_X"])
     with torch.no_grad():
-        torch.testing.assert_close(build(VARIANTS["G_X"]).eval()(**given), given["ldr"])
+        codes = build(VARIANTS["G_X"]).eval()(**given).numpy()
+    y = np.expm1(given["ldr"].numpy().astype(np.float64) * np.log(5001)) * 256 / 5000
+    np.testing.assert_allclose(codes, encode(np.minimum(y, 1), Transfer.SRGB), atol=2e-6)
+
+
+def test_untrained_a_photo_survives_both_ways():
+    given = inputs(PLAIN)
+    with torch.no_grad():
+        t = build(PLAIN).eval()(**given)
+        torch.testing.assert_close(build(replace(PLAIN, direction="tonemap")).eval()(t), given["ldr"], rtol=0, atol=2e-6)
+
+
+def test_awake_it_says_something_and_has_the_same_state():
+    network = build(PLAIN)
+    names = set(network.state_dict())
+    network.wake_up()
+    assert set(network.state_dict()) == names
+    assert bool(network.tail.weight.any())
+
+
+class TestFeatures:
+    def test_one_a_level(self):
+        given = inputs(SMALL, side=2)
+        levels = build(SMALL).features(given["ldr"])
+        assert [tuple(v.shape[1:]) for v in levels] == [(4, 16, 24), (8, 8, 12), (16, 4, 6)]
+        assert tuple(v.shape[1] for v in levels) == build(SMALL).feature_channels
+
+    @pytest.mark.parametrize("saves_memory", [False, True])
+    def test_other_images_leave_no_trace_in_running_statistics(self, saves_memory):
+        network, given = build(SMALL).train(), inputs(SMALL, side=2)
+        network.saves_memory = saves_memory
+        before = {name: b.clone() for name, b in network.named_buffers() if "running" in name}
+        sum(f.sum() for f in network.features(given["ldr"])).backward()
+        assert all(torch.equal(b, before[name]) for name, b in network.named_buffers() if name in before)
+        network.iterate(**given)
+        assert not torch.equal(network.get_buffer("encoder.0.2.running_mean"), before["encoder.0.2.running_mean"])
+
+
+def test_a_network_alone_makes_its_maps_itself():
+    network, given = awake(SMALL).eval(), inputs(SMALL)
+    wrapped = feedback_unet.SelfContained(network, lambda image: given["maps"])
+    with torch.no_grad():
+        assert torch.equal(wrapped(given["ldr"]), network(**given))
+
+
+def test_a_network_alone_goes_without_embeddings():
+    config = replace(PLAIN, embedding=True)
+    network, given = awake(config).eval(), inputs(config)
+    with torch.no_grad():
+        expected = network(**(given | {"embeddings": torch.zeros(2, 2, 512)}))
+        assert torch.equal(feedback_unet.SelfContained(network, None)(given["ldr"]), expected)
+
+
+def test_each_iteration_may_embed_the_image_before():
+    config = replace(SMALL, embedding=True, iterations=3)
+    network, given = awake(config).eval(), inputs(config)
+    seen = []
+
+    def embed(image):
+        seen.append(image)
+        return torch.full((2, 512), float(len(seen)))
+
+    with torch.no_grad():
+        images = network.iterate(**given, embed=embed)
+        plain = network.iterate(**given)
+    assert len(seen) == 2
+    assert all(torch.equal(a, b) for a, b in zip(seen, images))
+    assert [torch.equal(a, b) for a, b in zip(images, plain)] == [True, False, False]
+
+
+def test_the_clip_map_is_that_of_inference():
+    v = np.linspace(0, 1, 256, dtype=np.float32)
+    ours = feedback_unet.clip_map_of(torch.from_numpy(v).requires_grad_())
+    np.testing.assert_allclose(ours.detach(), np.sqrt(working.blend_weight(v)), atol=2e-6)
+    x = torch.tensor([0.0, 0.94, 0.95, 0.99, 1.0], requires_grad=True)
+    feedback_unet.clip_map_of(x).sum().backward()
+    assert bool(torch.isfinite(x.grad).all())
 
 
 def test_fresh_gates_do_nothing():

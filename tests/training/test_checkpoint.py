@@ -1,6 +1,8 @@
 """Checkpoints: whole or not there, and no code in them."""
 
 import errno
+import hashlib
+import json
 import os
 
 import pytest
@@ -74,3 +76,80 @@ def test_other_peoples_checkpoints_are_refused(tmp_path, state):
     torch.save(state, tmp_path / "other.pt")
     with pytest.raises(ModelError, match="not a checkpoint of hdrcli"):
         checkpoint.load(tmp_path / "other.pt")
+
+
+class TestPieces:
+    state = STATE | {"networks": {"w": torch.arange(30000.0)}}
+
+    def save(self, folder, step=7):
+        checkpoint.save(self.state | {"step": step}, folder, 0.03)
+        return json.loads((folder / checkpoint.MANIFEST).read_text(encoding="utf-8"))
+
+    def test_are_no_larger_than_told_and_make_the_whole(self, tmp_path):
+        manifest = self.save(tmp_path)
+        assert len(manifest["pieces"]) == 4
+        for i, piece in enumerate(manifest["pieces"]):
+            path = tmp_path / piece["file"]
+            assert path.name.startswith(f"checkpoint-{i:03}-of-004-")
+            assert path.stat().st_size == piece["bytes"] <= 0.03 * 2**20
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == piece["sha256"]
+        assert {p.name for p in tmp_path.iterdir()} == {p["file"] for p in manifest["pieces"]} | {checkpoint.MANIFEST}
+        assert torch.equal(checkpoint.load_run(tmp_path)["networks"]["w"], torch.arange(30000.0))
+        assert checkpoint.exists(tmp_path)
+
+    def test_older_pieces_go_when_the_new_ones_are_there(self, tmp_path):
+        self.save(tmp_path)
+        names = {p["file"] for p in self.save(tmp_path, 8)["pieces"]}
+        assert {p.name for p in tmp_path.iterdir()} == names | {checkpoint.MANIFEST}
+        assert checkpoint.load_run(tmp_path)["step"] == 8
+
+    def test_either_form_takes_the_place_of_the_other(self, tmp_path):
+        checkpoint.save(self.state, tmp_path)
+        self.save(tmp_path, 8)
+        assert not (tmp_path / checkpoint.CHECKPOINT).exists()
+        assert checkpoint.load_run(tmp_path)["step"] == 8
+        checkpoint.save(self.state | {"step": 9}, tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
+        assert checkpoint.load_run(tmp_path)["step"] == 9
+
+    @pytest.mark.parametrize("after", range(4))
+    def test_a_disk_that_is_full_at_any_piece_leaves_the_older_ones(self, tmp_path, monkeypatch, after):
+        before = self.save(tmp_path)
+        there = {p.name for p in tmp_path.iterdir()}
+        calls = []
+
+        def full(descriptor):
+            calls.append(descriptor)
+            if len(calls) > after:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(TrainingError, match="free space"):
+            self.save(tmp_path, 8)
+        assert {p.name for p in tmp_path.iterdir()} == there
+        assert json.loads((tmp_path / checkpoint.MANIFEST).read_text(encoding="utf-8")) == before
+        assert checkpoint.load_run(tmp_path)["step"] == 7
+
+    def test_a_missing_or_changed_piece_is_named(self, tmp_path):
+        piece = tmp_path / self.save(tmp_path)["pieces"][1]["file"]
+        content = piece.read_bytes()
+        piece.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(ModelError, match=r"checkpoint-001-of-004.*not the piece"):
+            checkpoint.load_run(tmp_path)
+        piece.unlink()
+        with pytest.raises(ModelError, match=r"checkpoint-001-of-004.*can't be read"):
+            checkpoint.load_run(tmp_path)
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"pieces": [{"file": 1}]}', "[]"])
+    def test_a_manifest_that_is_none_is_refused(self, tmp_path, text):
+        (tmp_path / checkpoint.MANIFEST).write_text(text, encoding="utf-8")
+        with pytest.raises(ModelError, match="manifest"):
+            checkpoint.load_run(tmp_path)
+
+    def test_a_manifest_names_nothing_outside_of_its_folder(self, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "secret").write_bytes(b"1")
+        entry = {"file": "../secret", "bytes": 1, "sha256": hashlib.sha256(b"1").hexdigest()}
+        (tmp_path / "run" / checkpoint.MANIFEST).write_text(json.dumps({"pieces": [entry]}), encoding="utf-8")
+        with pytest.raises(ModelError, match="secret: can't be read"):
+            checkpoint.load_run(tmp_path / "run")

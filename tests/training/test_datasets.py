@@ -1,4 +1,4 @@
-"""Training data: which files are read, what scenes become, and that every view follows from seed and number."""
+"""Views and batches: every one follows from seed and number, whoever makes it."""
 
 from itertools import islice
 
@@ -8,115 +8,21 @@ import torch
 from fakes import smooth_scene
 from torch.utils.data import DataLoader
 
-from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, conversion_matrix, luminance
+from hdrcli.color import luminance
 from hdrcli.errors import DataError
-from hdrcli.image import Image
+from hdrcli.training.cache import Photo
 from hdrcli.training.datasets import (
-    SampleStream,
+    FAULT,
+    BatchStream,
+    Position,
     Scene,
-    SceneFile,
+    checked_fault,
     collate,
-    find_scenes,
-    load_scenes,
+    enlarged_note,
+    random_crop,
     random_view,
     saturated,
 )
-
-
-def save(path, pixels, **kwargs):
-    formats.write(Image(np.asarray(pixels, np.float32), Transfer.LINEAR, **kwargs), path)
-    return path
-
-
-class TestFinding:
-    def test_only_the_train_split_of_a_manifest_is_read(self, hdr_folder):
-        scenes = find_scenes([hdr_folder])
-        assert [f.path.stem for f in scenes.files] == ["pano", "photo"]
-        assert [f.panorama for f in scenes.files] == [True, False]
-        assert {f.licence for f in scenes.files} == {"CC0-1.0"}
-        assert "2 of 3 files" in scenes.note
-        assert "split train" in scenes.note
-
-    @pytest.mark.parametrize(("split", "names"), [("val", ["held_out"]), ("all", ["pano", "photo", "held_out"])])
-    def test_split_changes_it(self, hdr_folder, split, names):
-        assert [f.path.stem for f in find_scenes([hdr_folder], split).files] == names
-
-    @pytest.mark.parametrize(("kind", "panorama"), [("equirect", True), ("photo", False), ("", None)])
-    def test_the_manifests_kind_is_trusted_when_there_is_one(self, tmp_path, kind, panorama):
-        save(tmp_path / "wide.exr", np.ones((8, 16, 3)))
-        (tmp_path / "manifest.csv").write_text(f"file,split,kind,licence\nwide.exr,train,{kind},\n", encoding="utf-8")
-        files = find_scenes([tmp_path]).files
-        assert files == (SceneFile(tmp_path / "wide.exr", panorama),)
-        assert load_scenes(files)[0].panorama == (kind != "photo")
-
-    def test_a_split_that_is_not_there_is_named_with_those_that_are(self, hdr_folder):
-        with pytest.raises(DataError, match=r"'test'.*train, val"):
-            find_scenes([hdr_folder], "test")
-
-    def test_folders_without_manifest_are_read_whole_and_deep(self, tmp_path):
-        (tmp_path / "deep").mkdir()
-        for name in ("b.exr", "deep/a.hdr", "c.EXR", "d.png", "e.txt"):
-            (tmp_path / name).touch()
-        scenes = find_scenes([tmp_path])
-        assert {f.path.name for f in scenes.files} == {"b.exr", "a.hdr", "c.EXR"}
-        assert "no manifest.csv" in scenes.note
-
-    def test_lists_hold_paths_beside_them(self, tmp_path):
-        (tmp_path / "list.txt").write_text("# mine\n\na.exr\nsub/b.hdr\n", encoding="utf-8")
-        files = find_scenes([tmp_path / "list.txt"]).files
-        assert [f.path for f in files] == [tmp_path / "a.exr", tmp_path / "sub" / "b.hdr"]
-
-    def test_sources_add_up(self, hdr_folder):
-        scenes = find_scenes([hdr_folder, hdr_folder / "held_out.exr"])
-        assert len(scenes.files) == 3
-
-    def test_what_is_not_there_is_an_error(self, tmp_path):
-        with pytest.raises(DataError, match="nowhere"):
-            find_scenes([tmp_path / "nowhere"])
-        with pytest.raises(DataError, match="no HDR files"):
-            find_scenes([tmp_path])
-
-    def test_a_manifest_without_the_columns_is_an_error(self, tmp_path):
-        (tmp_path / "manifest.csv").write_text("name,kind\na,b\n", encoding="utf-8")
-        with pytest.raises(DataError, match="columns"):
-            find_scenes([tmp_path])
-
-
-class TestLoading:
-    def test_the_median_luminance_becomes_018(self, hdr_folder):
-        for scene in load_scenes(find_scenes([hdr_folder]).files):
-            assert np.median(luminance(scene.radiance)) == pytest.approx(0.18, rel=1e-3)
-            assert scene.radiance.dtype == np.float32
-            assert scene.licence == "CC0-1.0"
-
-    def test_two_to_one_is_a_panorama(self, tmp_path):
-        wide, square = save(tmp_path / "wide.exr", np.ones((8, 16, 3))), save(tmp_path / "square.exr", np.ones((8, 8, 3)))
-        assert [s.panorama for s in load_scenes([SceneFile(wide), SceneFile(square)])] == [True, False]
-
-    def test_other_primaries_become_rec709(self, tmp_path):
-        pixels = smooth_scene(8, 8)
-        path = save(tmp_path / "wide.exr", pixels, primaries=Primaries.BT2020)
-        expected = np.maximum(pixels @ conversion_matrix(Primaries.BT2020, Primaries.BT709).T, 0)
-        radiance = load_scenes([SceneFile(path)])[0].radiance
-        ratio = np.median(luminance(radiance)) / np.median(luminance(expected))
-        np.testing.assert_allclose(radiance, expected * ratio, rtol=5e-3, atol=5e-3)
-
-    def test_files_that_can_not_be_used_are_reported_and_left_out(self, tmp_path):
-        good = [save(tmp_path / f"good{i}.exr", np.ones((8, 8, 3))) for i in range(3)]
-        black = save(tmp_path / "black.exr", np.zeros((8, 8, 3)))
-        (tmp_path / "broken.exr").write_bytes(b"v/1\x01 broken")
-        lines = []
-        scenes = load_scenes([SceneFile(p) for p in (*good, black, tmp_path / "broken.exr")], lines.append)
-        assert len(scenes) == 3
-        assert len(lines) == 2
-        assert "black.exr" in lines[0]
-        assert "broken.exr" in lines[1]
-
-    def test_more_than_half_unusable_is_an_error(self, tmp_path):
-        good = save(tmp_path / "good.exr", np.ones((8, 8, 3)))
-        with pytest.raises(DataError, match="1 of 3"):
-            load_scenes([SceneFile(p) for p in (good, tmp_path / "a.exr", tmp_path / "b.exr")])
 
 
 class TestViews:
@@ -143,45 +49,97 @@ class TestViews:
         assert np.ptp(saturated(view, 0.0), axis=-1).max() < 1e-4 * view.max()
         assert (saturated(view, 3.0) >= 0).all()
 
+    @pytest.mark.parametrize("size", [16, 200])
+    @pytest.mark.parametrize("panorama", [True, False])
+    def test_crops_of_photos_are_codes_of_the_photo(self, size, panorama):
+        codes = np.random.default_rng(0).integers(40, 90, (60, 120, 3), np.uint8)
+        rng = np.random.default_rng(1)
+        for _ in range(5):
+            crop = random_crop(Photo("a", codes, panorama), size, rng)
+            assert (crop.shape, crop.dtype) == ((size, size, 3), np.uint8)
+            assert crop.flags.c_contiguous
+            assert (crop >= 40).all()
+            assert (crop < 90).all()
+
+    def test_a_crop_is_a_part_of_the_photo_as_it_is(self):
+        """Neither colours nor exposure change: an LDR picture is what it is. A ramp tells where the crop was."""
+        x = np.tile(np.arange(200, dtype=np.uint8), (200, 1))
+        codes = np.stack([x, x.T, np.full_like(x, 7)], -1)
+        for seed in range(5):
+            crop = random_crop(Photo("a", codes), 100, np.random.default_rng(seed)).astype(int)
+            assert (crop[..., 2] == 7).all()
+            steps = np.abs(np.diff(crop[50, :, 0]))
+            assert 1.1 < steps.mean() < 2.1  # 120..200 pixels to 100
+            assert (np.ptp(crop[..., 0], axis=0) <= 1).all()
+
+    def test_photos_smaller_than_the_crop_are_counted(self):
+        codes = np.zeros((30, 40, 3), np.uint8)
+        pictures = [Photo("a", codes), Photo("b", codes, panorama=True), Photo("c", np.zeros((64, 64, 3), np.uint8))]
+        assert enlarged_note("ldr", pictures, 48) == "1 of 3 LDR images are smaller than 48 pixels: enlarged"
+        assert enlarged_note("ldr", pictures, 30) is None
+
 
 class TestStream:
     scenes = (TestViews.panorama, TestViews.photo)
 
-    def stream(self, start=0, seed=1):
-        return SampleStream(self.scenes, 16, lambda view, rng: [{"x": view}], seed=seed, start=start)
+    def stream(self, start=0, seed=1, rank=0, world=1, views=2):
+        def numbered(chosen, rng):
+            return [{"x": chosen["hdr"][:1, :1], "n": np.full((1, 1, 1), rng.random())} for _ in range(2)]
 
-    def test_a_resumed_stream_goes_on_with_the_same_views(self):
-        whole = [s["x"] for s in islice(self.stream(), 6)]
-        later = [s["x"] for s in islice(self.stream(start=4), 2)]
-        for a, b in zip(whole[4:], later):
-            np.testing.assert_array_equal(a, b)
+        position = Position(start, rank, world)
+        return BatchStream({"hdr": self.scenes}, 16, numbered, seed=seed, views_per_batch=views, position=position)
 
-    @pytest.mark.parametrize("workers", [0, 1])
-    def test_batches_of_whole_views_go_on_where_they_were(self, workers):
-        def numbered(view, rng):
-            return [{"x": np.full((1, 1, 1), rng.random())} for _ in range(2)]
+    def numbers(self, count=4, workers=0, **changes):
+        loader = DataLoader(self.stream(**changes), batch_size=None, num_workers=workers)
+        return [batch["n"].flatten().tolist() for batch in islice(loader, count)]
 
-        def batches(start, count):
-            stream = SampleStream(self.scenes, 16, numbered, seed=1, start=start)
-            loader = DataLoader(stream, batch_size=4, collate_fn=collate, num_workers=workers)
-            return [batch["x"].flatten().tolist() for batch in islice(loader, count)]
+    @pytest.mark.parametrize("workers", [0, 1, 2])
+    def test_a_resumed_stream_goes_on_where_it_was(self, workers):
+        assert self.numbers(2, workers, start=2) == self.numbers(4)[2:]
 
-        assert batches(2 * 2, 2) == batches(0, 4)[2:]
+    def test_any_number_of_workers_makes_the_same_batches(self):
+        assert self.numbers(5, 2) == self.numbers(5)
+
+    def test_processes_share_the_batches_out(self):
+        whole = self.numbers(6)
+        assert self.numbers(3, rank=0, world=2) == whole[0::2]
+        assert self.numbers(3, rank=1, world=2) == whole[1::2]
+
+    def test_two_processes_see_what_one_with_twice_the_batch_sees(self):
+        large = self.numbers(2, views=4)
+        small = self.numbers(4)
+        assert [small[0] + small[1], small[2] + small[3]] == large
 
     def test_another_seed_gives_other_views(self):
-        a, b = (next(iter(self.stream(seed=s)))["x"] for s in (1, 2))
-        assert not np.array_equal(a, b)
+        assert self.numbers(1) != self.numbers(1, seed=2)
 
-    def test_workers_share_the_views_out(self):
-        def numbered(view, rng):
-            return [{"x": np.full((1, 1, 1), rng.random())}]
+    def test_an_epoch_of_two_domains_shows_every_picture_of_each(self):
+        photos = tuple(Photo(str(i), np.full((8, 8, 3), i, np.uint8)) for i in range(7))
+        scenes = tuple(Scene(str(i), np.full((8, 8, 3), 2.0**i, np.float32), False) for i in range(3))
+        seen = []
 
-        def numbers(workers):
-            stream = SampleStream(self.scenes, 16, numbered, seed=1)
-            loader = DataLoader(stream, batch_size=1, collate_fn=collate, num_workers=workers)
-            return [float(batch["x"]) for batch in islice(loader, 4)]
+        def note(views, rng):
+            seen.append((int(views["ldr"][0, 0, 0]), round(float(np.log2(views["hdr"][0, 0, 0])))))
+            return [{"x": np.zeros((1, 1, 1))}]
 
-        assert numbers(2) == numbers(0)
+        stream = BatchStream({"ldr": photos, "hdr": scenes}, 8, note, seed=1, views_per_batch=7)
+        for number in range(6):
+            stream.batch(number)
+        ldr, hdr = ([pair[i] for pair in seen] for i in (0, 1))
+        assert all(sorted(ldr[k : k + 7]) == list(range(7)) for k in range(0, 42, 7))
+        assert all(sorted(hdr[k : k + 3]) == list(range(3)) for k in range(0, 42, 3))
+        assert ldr[:7] != ldr[7:14]
+        assert len(set(seen)) > 15  # no picture has a partner
+
+    def test_faults_come_out_of_workers_as_they_are(self):
+        def bad(views, rng):
+            raise DataError("is gone", where="a.exr")
+
+        stream = BatchStream({"hdr": self.scenes}, 16, bad, seed=1, views_per_batch=1)
+        (batch,) = list(DataLoader(stream, batch_size=None, num_workers=1))
+        assert set(batch) == {FAULT}
+        with pytest.raises(DataError, match=r"a\.exr: is gone"):
+            checked_fault(batch)
 
     def test_batches_are_nchw_float32(self):
         batch = collate([{"x": np.zeros((4, 6, 3)), "w": np.ones((4, 6, 1), np.float32)}] * 2)

@@ -127,7 +127,7 @@ class TestHistory:
     def card(self, trained_run, history):
         state = checkpoint.load(trained_run / checkpoint.CHECKPOINT) | {"history": history}
         made = export._restore(state, trained_run)
-        return tomllib.loads(export.model_card(state, made, {"g_y.onnx": "0" * 64}, 0.0))
+        return tomllib.loads(export.model_card(state, made, {"g_y.onnx": "0" * 64}, {"g_y.onnx": 0.0}))
 
     def test_scenes_and_licences_of_all_runs_are_listed_once(self, trained_run):
         earlier = {"steps": 3, "minutes": 0.1, "options": {}, "seed": 7, "scenes": [["pano", "CC0-1.0"], ["old", "CC-BY"]]}

@@ -13,6 +13,7 @@ from hdrcli.color import Transfer, decode
 from hdrcli.errors import UsageError
 from hdrcli.inference.working import clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
+from hdrcli.training.datasets import collate
 from hdrcli.training.objectives import create, paired
 
 
@@ -93,8 +94,8 @@ class TestSamples:
     def test_random_samples_are_finite_and_follow_from_the_seed(self):
         tiny = objective()
         for seed in range(5):
-            samples = tiny.samples(self.view, np.random.default_rng(seed))
-            again = tiny.samples(self.view, np.random.default_rng(seed))
+            samples = tiny.samples({"hdr": self.view}, np.random.default_rng(seed))
+            again = tiny.samples({"hdr": self.view}, np.random.default_rng(seed))
             assert len(samples) == CONFIG.photos_per_view
             for a, b in zip(samples, again):
                 assert set(a) == {"ldr", "clip", "stops", "lost"}
@@ -182,6 +183,30 @@ class TestObjective:
         made = create("paired", {"network.width": "4"} | {name: sizes[name] for name in names}, 1)
         assert (made.config.working_size, made.view_size) == (512, 768)
 
+    def test_it_has_one_phase_that_trains_everything(self):
+        tiny = objective()
+        assert set(tiny.optimizers()) == set(tiny.phases)
+        assert set(tiny.trained("g")) == set(tiny.averaged) == set(tiny.networks)
+
+    def test_the_loss_is_the_weighted_sum_of_its_terms(self):
+        tiny = objective()
+        made = tiny.samples({"hdr": smooth_scene(64, 64)}, np.random.default_rng(0))
+        terms = tiny.loss("g", collate(made), 0)
+        expected = terms["highlight"] + 0.5 * terms["measured"] + 0.25 * terms["gradient"] + 0.3 * terms["border"]
+        assert float(terms["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
+
+    def test_the_sheet_shows_the_photo_and_the_truth(self):
+        tiny = objective()
+        batch = collate(tiny.samples({"hdr": smooth_scene(64, 64)}, np.random.default_rng(0)))
+        with torch.no_grad():
+            sheet = tiny.sheet(tiny.networks, batch)
+        assert (sheet.shape, sheet.dtype) == ((128, 256, 3), np.uint8)
+        photo = batch["ldr"][0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(sheet[:64, :64] - photo).max() <= 0.51
+        well = (batch["lost"][0] == 0).all(0).numpy() & (photo > 20).all(2)
+        shown, truth = sheet[:64, 64:128][well].astype(float), sheet[:64, 192:][well].astype(float)
+        assert np.abs(shown - truth).mean() < 12  # linearised and true agree where nothing clipped
+
     def test_its_description_is_plain(self):
         description = objective().describe()
         assert description["recipe"] == "paired"
@@ -189,7 +214,7 @@ class TestObjective:
 
     def test_the_export_says_what_the_network_takes(self):
         tiny = objective()
-        export = tiny.export(tiny.networks)
+        (export,) = tiny.export(tiny.networks)
         assert export.inputs == ("ldr", "clip")
         assert (export.multiple, export.peak, export.working_size) == (32, 256.0, 64)
 

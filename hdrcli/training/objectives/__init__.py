@@ -1,56 +1,109 @@
-"""What is trained and how: one file a system, named as its recipe.
+"""What is trained and how: one file a system.
 
-An objective module has ``Config`` (a frozen dataclass, its fields are the recipe's options) and ``build(config) -> Objective``.
-The loop knows only :class:`Objective`, so a new system is a new file here.
+An objective module has ``Config`` (a frozen dataclass, its fields are the objective's options) and
+``build(config) -> Objective``. The loop knows only :class:`Objective`, so a new system is a new file here. Recipes
+(:mod:`hdrcli.training.recipes`) are objectives with values of their options.
+
+One training step of the loop, for ``accumulate`` micro-batches and each of the objective's ``phases`` in turn::
+
+    requires_grad of the networks in trained(phase) on, of all others off; zero_grad
+    for part, batch in enumerate(micro-batches):
+        terms = objective.loss(phase, batch, part)
+        backward of terms["loss"] / accumulate
+    clip the gradients of the phase's optimiser, step it
+
+A phase whose loss (or gradient) is not finite is not stepped, and the rest of that training step is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hdrcli import registry
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
-    from hdrcli.camera import Floats
     from hdrcli.training.export import Export
+    from hdrcli.training.sources import Domain
 
 Batch = Mapping[str, "Tensor"]
 
 
 class Objective(Protocol):
-    """A system in training. It owns networks, losses and optimisers; the loop owns time, data, devices and files."""
+    """A system in training. It owns networks, losses and optimisers; the loop owns time, data, devices, gradients and files."""
 
     name: str
+
     networks: nn.ModuleDict
-    """All trainable modules by name; what checkpoints keep. Their exponential averages are what is exported."""
+    """All trainable modules by name; what checkpoints keep. While the loop runs, the entries are wrapped for devices and mixed
+    precision: take them from here each time, and call them or their methods. They take care of autocast (inputs stay float32,
+    outputs are float32); what is computed outside of them is in float32. Attributes that are no methods are the network's."""
+
+    averaged: tuple[str, ...]
+    """Networks whose exponential averages are kept and exported (generators)."""
+
+    domains: tuple[Domain, ...]
+    """Streams of views that samples are made of: ("hdr",), or ("ldr", "hdr"), drawn independently of each other (unpaired)."""
 
     batch_size: int
     views_per_batch: int
-    """Scene views that make one batch: tells a resumed run which views come next."""
+    """Draws from the streams that make one batch; :meth:`samples` is called once for each, and all its samples are used."""
 
-    def samples(self, view: Floats, rng: np.random.Generator) -> list[dict[str, Any]]:
-        """Training samples (arrays) of one scene view: ``(S, S, 3) float32`` radiance."""
-        ...
+    phases: tuple[str, ...]
+    """Optimiser steps of one training step, in order: ("g",) or ("g", "d")."""
 
     @property
     def view_size(self) -> int:
-        """Side of the square views that :meth:`samples` takes."""
+        """Side S of the square views that :meth:`samples` takes."""
         ...
 
-    def optimizers(self) -> dict[str, Any]:
-        """Fresh optimisers by name."""
+    def guides(self) -> Mapping[str, str]:
+        """What looks at images in this run, by kind, a line each, to be told at the start; empty if nothing does."""
         ...
 
-    def step(self, batch: Batch, optimizers: Mapping[str, Any], fabric: Any) -> dict[str, Tensor]:
-        """One optimisation step; scalars to log."""
+    def samples(self, views: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
+        """Training samples, arrays ``(h, w, c)``, of one draw.
+
+        ``views["hdr"]``: ``(S, S, 3) float32`` scene radiance, scene's median luminance 0.18; ``views["ldr"]``: ``(S, S, 3)
+        uint8`` sRGB codes. Runs in worker processes: no torch, no state.
+        """
         ...
 
-    def export(self, networks: nn.ModuleDict) -> Export:
-        """What becomes a bundle, from (averaged) networks."""
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Fresh optimisers, one for each phase, by its name."""
+        ...
+
+    def trained(self, phase: str) -> Sequence[str]:
+        """Networks whose parameters this phase steps."""
+        ...
+
+    def loss(self, phase: str, batch: Batch, part: int) -> dict[str, Tensor]:
+        """``"loss"``: the scalar to differentiate; the others are scalars to log, named differently in each phase.
+
+        ``batch``: of :meth:`samples`, ``(n, c, h, w)`` float32 on the device. ``part``: number of the micro-batch; a phase may
+        use what an earlier one made of the same part (kept detached inside).
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What must be kept beside networks and optimisers to go on exactly (history pools): tensors and plain values only."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The reverse of :meth:`state`."""
+        ...
+
+    def sheet(self, networks: nn.ModuleDict, batch: Batch) -> NDArray[Any] | None:
+        """A contact sheet ``(H, W, 3) uint8`` of what these (averaged) networks make of a batch, or None. No gradient."""
+        ...
+
+    def export(self, networks: nn.ModuleDict) -> tuple[Export, ...]:
+        """What goes into a bundle, from (averaged) networks: G_Y, and G_X where there is one. Copies nothing it need not."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
@@ -58,14 +111,14 @@ class Objective(Protocol):
         ...
 
 
-def create(recipe: str, options: Mapping[str, str], seed: int) -> Objective:
-    """The objective of a recipe. ``options``: texts by name, as on the command line; ``seed`` decides its first weights.
+def create(name: str, options: Mapping[str, str], seed: int) -> Objective:
+    """The objective of that name. ``options``: texts by name, as on the command line; ``seed`` decides its first weights.
 
-    Raises UsageError for a recipe or option that there is not.
+    Raises UsageError for an objective or option that there is not.
     """
     import torch
 
-    module = registry.load(__name__, recipe)
+    module = registry.load(__name__, name)
     config = registry.build(module.Config, dict(options))
     torch.manual_seed(seed)
     objective: Objective = module.build(config)

@@ -29,8 +29,10 @@ from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
 from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
 from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
+from hdrcli.losses.identity import linear_to_srgb
 from hdrcli.networks import feedback_unet
 from hdrcli.training.export import Export
+from hdrcli.training.sources import Domain
 
 
 @dataclass(frozen=True)
@@ -193,10 +195,18 @@ def border_loss(error: Tensor, lost: Tensor) -> Tensor:
     return total.mean()
 
 
+def _darker(light: Tensor) -> Tensor:
+    """Radiance three stops darker, as sRGB codes: what a screen shows of highlights."""
+    return linear_to_srgb((light / 8).clamp(0, 1))
+
+
 class Paired:
     """G_Y alone, supervised. See the module's docstring."""
 
     name = "paired"
+    averaged = ("g_y",)
+    domains: tuple[Domain, ...] = ("hdr",)
+    phases = ("g",)
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -209,15 +219,23 @@ class Paired:
         """Side of the square views that :meth:`samples` takes."""
         return self.config.view_size
 
-    def samples(self, view: Floats, rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
+    def guides(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def samples(self, views: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
         """``photos_per_view`` virtual photos of this view."""
-        return [photograph(view, self.config, rng) for _ in range(self.config.photos_per_view)]
+        return [photograph(views["hdr"], self.config, rng) for _ in range(self.config.photos_per_view)]
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW on everything."""
         parameters = self.networks.parameters()
         config = self.config
-        return {"g_y": torch.optim.AdamW(parameters, config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay)}
+        return {"g": torch.optim.AdamW(parameters, config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay)}
+
+    def trained(self, phase: str) -> tuple[str, ...]:
+        """G_Y."""
+        return ("g_y",)
 
     def losses(self, images: list[Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss terms, averaged over the feedback iterations' images (T domain)."""
@@ -235,30 +253,40 @@ class Paired:
             terms["border"].append(border_loss(error, batch["lost"]))
         return {name: torch.stack(values).mean() for name, values in terms.items()}
 
-    def step(self, batch: Mapping[str, Tensor], optimizers: Mapping[str, Any], fabric: Any) -> dict[str, Tensor]:
-        """One step; returns the loss terms."""
-        network = self.networks["g_y"]
-        with fabric.autocast():
-            images = network.iterate(batch["ldr"], batch["clip"])  # type: ignore[operator]
+    def loss(self, phase: str, batch: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
+        """The weighted sum of :meth:`losses`, and its terms."""
+        images = self.networks["g_y"].iterate(batch["ldr"], batch["clip"])  # type: ignore[operator]
         terms = self.losses(images, batch)
         config = self.config
         total = terms["highlight"] + config.measured_weight * terms["measured"]
         total = total + config.gradient_weight * terms["gradient"] + config.border_weight * terms["border"]
-        optimizer = optimizers["g_y"]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(total)
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        return {"loss": total.detach(), **{k: v.detach() for k, v in terms.items()}}
+        return {"loss": total, **terms}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing beside networks and optimiser."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Nothing to take."""
+
+    def sheet(self, networks: nn.ModuleDict, batch: Mapping[str, Tensor]) -> NDArray[Any]:
+        """Photo | the photo linearised | G_Y's answer | truth, these three 3 stops darker: four of the batch."""
+        peak = self.config.network.peak
+        ldr, clip, stops = (batch[name][:4].float() for name in ("ldr", "clip", "stops"))
+        answer = feedback_unet.from_t(networks["g_y"](ldr, clip).float(), peak)
+        truth = torch.exp2(stops) - STOPS_FLOOR
+        shown = [ldr, *(_darker(light) for light in (feedback_unet.srgb_to_linear(ldr), answer, truth))]
+        rows = torch.cat(shown, 3).permute(0, 2, 3, 1)
+        return np.asarray((rows.flatten(0, 1).clamp(0, 1) * 255).round().byte().cpu())
 
     def describe(self) -> dict[str, Any]:
         """Architecture and options as plain values."""
         return {"architecture": "feedback_unet", "recipe": self.name, "options": asdict(self.config)}
 
-    def export(self, networks: nn.ModuleDict) -> Export:
+    def export(self, networks: nn.ModuleDict) -> tuple[Export, ...]:
         """G_Y as it goes into a bundle."""
         config = self.config
-        return Export(
+        export = Export(
             network=networks["g_y"],
             architecture="feedback_unet",
             network_config=asdict(config.network),
@@ -268,6 +296,7 @@ class Paired:
             multiple=config.network.multiple,
             peak=config.network.peak,
         )
+        return (export,)
 
 
 def build(config: Config) -> Paired:

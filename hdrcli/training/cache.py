@@ -1,0 +1,367 @@
+"""Training pictures, read once, checked, reduced to a working size, and kept within a budget of memory and disk.
+
+What neither holds is decoded anew each time it is drawn. Arrays in memory are shared with worker processes where those are
+forked (Linux); cached files are mapped, so all processes share them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrcli import formats
+from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, encode, luminance
+from hdrcli.errors import DataError, InputError, MismatchError
+from hdrcli.image import Image, as_unit_float
+from hdrcli.parallel import threads
+from hdrcli.training.sources import Domain, SceneFile
+
+Floats = NDArray[np.float32]
+Report = Callable[[str], None]
+
+MOST_LINES = 10  # files that are left out are named one by one up to here
+CEILING = 2.0**24  # times 0.18 of the median: what infinity becomes
+_LEVELS = 256  # an HDR file with no more different values than an 8-bit picture is one
+_ENOUGH = 64 * 64  # pixels, below which the number of levels says nothing
+_FORM = 1  # of cached files: part of their names
+
+
+class Picture(Protocol):
+    """What the loop draws views from."""
+
+    @property
+    def name(self) -> str:
+        """The file's, without extension."""
+        ...
+
+    @property
+    def panorama(self) -> bool:
+        """Is it equirectangular?"""
+        ...
+
+    @property
+    def licence(self) -> str:
+        """What its manifest says."""
+        ...
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the shorter side."""
+        ...
+
+    def pixels(self) -> NDArray[Any]:
+        """``(H, W, 3)``: HDR: float32 scene-linear Rec.709, median luminance about 0.18; LDR: uint8 sRGB codes."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A scene in memory: ``(H, W, 3) float32`` scene-linear Rec.709, median luminance about 0.18."""
+
+    name: str
+    radiance: Floats
+    panorama: bool
+    licence: str = "not stated"
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the shorter side."""
+        return int(min(self.radiance.shape[:2]))
+
+    def pixels(self) -> Floats:
+        """The radiance."""
+        return self.radiance
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """An LDR picture in memory: ``(H, W, 3) uint8`` sRGB codes."""
+
+    name: str
+    codes: NDArray[np.uint8]
+    panorama: bool = False
+    licence: str = "not stated"
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the shorter side."""
+        return int(min(self.codes.shape[:2]))
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The codes."""
+        return self.codes
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A picture that is not in memory: mapped from ``cached``, or decoded from ``file`` each time."""
+
+    name: str
+    panorama: bool
+    licence: str
+    file: SceneFile
+    domain: Domain
+    limits: Limits
+    short_side: int
+    cached: Path | None = None
+
+    def pixels(self) -> NDArray[Any]:
+        """Raises DataError if the file has gone bad since it was checked."""
+        if self.cached is not None:
+            try:
+                return np.asarray(np.load(self.cached, mmap_mode="r"))
+            except (OSError, ValueError):  # swept away while the run goes on: the source is still there
+                pass
+        try:
+            return _decoded(self.file, self.domain, self.limits).pixels
+        except (InputError, Unfit) as error:
+            raise DataError(f"can't be read any more: {error}", where=self.file.path, remedy="put it back") from error
+
+
+class Unfit(Exception):
+    """A file that is whole but can't be trained on; the text says why."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Working size: larger photos are reduced to this short side, larger panoramas to this width; None: never."""
+
+    short_side: int | None = None
+    panorama_width: int | None = None
+
+    @classmethod
+    def of_views(cls, view_size: int) -> Limits:
+        """As large as views of this size can use: crops are 60 % of the short side or more, fields of view 35 degrees."""
+        return cls(math.ceil(view_size / 0.6), math.ceil(view_size * 360 / 35))
+
+
+@dataclass
+class Budget:
+    """What may still be kept: bytes of ``memory`` and, in ``folder``, of ``disk``; counts down. None: no end."""
+
+    memory: float | None = None
+    disk: float = 0.0
+    folder: Path | None = None
+    used_memory: float = field(default=0.0, init=False)
+    used_disk: float = field(default=0.0, init=False)
+
+    @classmethod
+    def gigabytes(cls, memory: float, disk: float, folder: Path) -> Budget:
+        """So many 10^9 bytes; of the disk no more than half of what is free."""
+        try:
+            near = next(p for p in (folder, *folder.parents) if p.is_dir())
+            free = shutil.disk_usage(near).free / 2
+        except (OSError, StopIteration):
+            free = 0.0
+        return cls(memory * 1e9, min(disk * 1e9, free), folder)
+
+    def takes_memory(self, size: int) -> bool:
+        """Room for so many more bytes? Then they are counted."""
+        fits = self.memory is None or self.used_memory + size <= self.memory
+        self.used_memory += size if fits else 0
+        return fits
+
+    def takes_disk(self, size: int) -> bool:
+        """Room for so many more bytes? Then they are counted."""
+        fits = self.folder is not None and self.used_disk + size <= self.disk
+        self.used_disk += size if fits else 0
+        return fits
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    pixels: NDArray[Any]
+    panorama: bool
+    remark: str = ""
+
+
+def load_scenes(files: Sequence[SceneFile], report: Report = lambda line: None) -> tuple[Scene, ...]:
+    """All HDR files in memory at their own size. Unreadable files are reported and left out; see :func:`load`."""
+    return tuple(
+        Scene(p.name, np.asarray(p.pixels(), dtype=np.float32), p.panorama, p.licence)
+        for p in load(files, "hdr", report=report)
+    )
+
+
+def load(
+    files: Sequence[SceneFile],
+    domain: Domain,
+    limits: Limits | None = None,
+    budget: Budget | None = None,
+    report: Report = lambda line: None,
+) -> tuple[Picture, ...]:
+    """The pictures of a domain, each decoded once and checked.
+
+    Left out and reported: unreadable files, those of the other domain, black ones and ones of a single colour. Raises DataError
+    if more than half can't be used, and says so if that is because the domains are swapped.
+    """
+    limits, budget = limits or Limits(), budget or Budget()
+    found: list[Picture] = []
+    swapped: list[SceneFile] = []
+    faults = 0
+    for file, outcome in _in_turn(files, domain, limits):
+        if isinstance(outcome, _Decoded):
+            found.append(_kept(file, outcome, domain, limits, budget))
+            if outcome.remark:
+                report(f"{file.path}: {outcome.remark}")
+            continue
+        faults += 1
+        swapped += [file] if isinstance(outcome, _Swapped) else []
+        if faults <= MOST_LINES:
+            report(f"left out: {outcome}" if isinstance(outcome, InputError) else f"left out: {file.path}: {outcome}")
+    if faults > MOST_LINES:
+        report(f"left out: {faults - MOST_LINES} more")
+    if len(found) * 2 < len(files) or not found:
+        if len(swapped) * 2 > len(files):
+            other = "HDR" if domain == "ldr" else "LDR"
+            fault = f"{len(swapped)} of {len(files)} files given as {domain.upper()} are {other}"
+            raise DataError(fault, where=f"--{domain}", remedy=f"give them to --{other.lower()}")
+        raise DataError(f"only {len(found)} of {len(files)} {domain.upper()} files can be used", remedy="see the lines above")
+    return tuple(found)
+
+
+def _in_turn(
+    files: Sequence[SceneFile], domain: Domain, limits: Limits
+) -> Iterator[tuple[SceneFile, _Decoded | InputError | Unfit]]:
+    """Decoded by several threads, in the files' order, few ahead: a picture at its own size may take gigabytes."""
+
+    def attempt(file: SceneFile) -> _Decoded | InputError | Unfit:
+        try:
+            return _decoded(file, domain, limits)
+        except (InputError, Unfit) as error:
+            return error
+
+    count = max(1, min(threads(), 8))
+    with ThreadPoolExecutor(count) as pool:
+        waiting: list[tuple[SceneFile, Future[_Decoded | InputError | Unfit]]] = []
+        for file in files:
+            waiting.append((file, pool.submit(attempt, file)))
+            if len(waiting) > count:
+                first, future = waiting.pop(0)
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+
+
+def _kept(file: SceneFile, decoded: _Decoded, domain: Domain, limits: Limits, budget: Budget) -> Picture:
+    name, pixels = file.path.stem, decoded.pixels
+    if budget.takes_memory(pixels.nbytes):
+        if domain == "hdr":
+            return Scene(name, pixels, decoded.panorama, file.licence)
+        return Photo(name, pixels, decoded.panorama, file.licence)
+    cached = (
+        _written(pixels, budget.folder / _key(file, limits)) if budget.folder and budget.takes_disk(pixels.nbytes) else None
+    )
+    return Stored(name, decoded.panorama, file.licence, file, domain, limits, int(min(pixels.shape[:2])), cached)
+
+
+def _key(file: SceneFile, limits: Limits) -> str:
+    """A cached file's name: another one as soon as the source or the working size is another."""
+    state = file.path.stat()
+    text = f"{file.path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{limits}|{file.panorama}|{_FORM}"
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] + ".npy"
+
+
+def _written(pixels: NDArray[Any], target: Path) -> Path | None:
+    """The cached file, whole; None if the disk does not take it: then the source is decoded each time."""
+    if target.is_file():
+        return target
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".cache-", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            np.save(file, pixels)
+        Path(temporary).replace(target)
+    except OSError:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        return None
+    return target
+
+
+class _Swapped(Unfit):
+    """A picture of the other domain."""
+
+
+def _decoded(file: SceneFile, domain: Domain, limits: Limits) -> _Decoded:
+    """One file as it is trained on. Raises InputError, or Unfit with the reason."""
+    image = formats.read(file.path)
+    panorama = image.metadata.panorama or image.width == 2 * image.height if file.panorama is None else file.panorama
+    try:
+        return _hdr(image, panorama, limits) if domain == "hdr" else _ldr(image, panorama, limits)
+    except MismatchError as error:  # primaries that can't be converted
+        raise Unfit(error.what) from error
+
+
+def _hdr(image: Image, panorama: bool, limits: Limits) -> _Decoded:
+    if not image.is_hdr:
+        raise _Swapped("is display-encoded, not HDR")
+    stored = np.asarray(image.pixels)
+    if stored.shape[0] * stored.shape[1] >= _ENOUGH and 1 < _levels(stored) <= _LEVELS:
+        raise _Swapped(f"is LDR in an HDR file: it has {_levels(stored)} different values or fewer")
+    finite = np.isfinite(stored)
+    if not finite.any():
+        raise Unfit("holds no number")
+    remark = "; ".join(note for note in image.metadata.notes if "NaN" in note or "infin" in note.lower())
+    if not finite.all():
+        lost = 100 * float(1 - finite.mean())
+        if np.isnan(stored).mean() > 0.01:
+            raise Unfit(f"{lost:.2g} % of its values are NaN")
+        remark = f"{lost:.2g} % of its values are not finite; NaN counts as black, infinity as very bright"
+        stored = np.where(finite, stored, np.where(np.isposinf(stored), np.float32(3e38), np.float32(0)))
+    matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        radiance = np.maximum(stored.astype(np.float32) @ matrix, 0)
+        brightness = luminance(radiance)
+        median = float(np.median(brightness))
+        if not median > 0:
+            raise Unfit("is black, at least half of it" + (f" ({remark})" if remark else ""))
+        if float(brightness.min()) == float(brightness.max()):
+            raise Unfit("is of one colour throughout")
+        scaled = np.minimum(np.nan_to_num(radiance * np.float32(0.18 / median), posinf=CEILING), np.float32(CEILING))
+    return _Decoded(_reduced(scaled, panorama, limits), panorama, remark)
+
+
+def _levels(pixels: NDArray[Any]) -> int:
+    """How many different values the green channel has, at most 257, of up to 2^16 pixels spread over the picture."""
+    green = pixels[..., 1].ravel()
+    return int(np.unique(green[:: max(1, green.size >> 16)]).size)
+
+
+def _ldr(image: Image, panorama: bool, limits: Limits) -> _Decoded:
+    if image.is_hdr or image.pixels.dtype.kind == "f":
+        raise _Swapped("is HDR (scene-linear floats)")
+    if image.transfer in (Transfer.PQ, Transfer.HLG):
+        raise _Swapped(f"is HDR ({image.transfer.name})")
+    codes = _reduced(np.asarray(image.pixels), panorama, limits)
+    if codes.dtype != np.uint8 or image.transfer is not Transfer.SRGB or image.primaries is not Primaries.BT709:
+        light = converted(decode(as_unit_float(codes), image.transfer), image.primaries, Primaries.BT709)
+        codes = np.rint(np.clip(encode(np.clip(light, 0, 1), Transfer.SRGB), 0, 1) * 255).astype(np.uint8)
+    if int(codes.min()) == int(codes.max()) or (codes == codes[:1, :1]).all():
+        raise Unfit("is of one colour throughout")
+    return _Decoded(np.ascontiguousarray(codes), panorama)
+
+
+def _reduced(pixels: NDArray[Any], panorama: bool, limits: Limits) -> NDArray[Any]:
+    """Area means at the working size; a smaller picture as it is."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    limit = limits.panorama_width if panorama else limits.short_side
+    now = width if panorama else min(height, width)
+    if limit is None or now <= limit:
+        return pixels
+    size = (max(1, round(width * limit / now)), max(1, round(height * limit / now)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))

@@ -1,0 +1,195 @@
+"""Where a run goes: devices, processes, nodes; and networks wrapped for them, one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from inspect import ismethod
+from typing import Any
+
+import torch
+from torch import nn
+
+from hdrcli.errors import MissingRequirement, UsageError
+from hdrcli.inference.generator import device_kind
+from hdrcli.parallel import limit_threads
+
+PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
+
+
+def placement(device: str, devices: int = 1) -> tuple[str, int | list[int]]:
+    """Fabric's accelerator and devices for "auto", "cpu", "cuda" or "cuda:N", and a number of processes (0: one a card).
+
+    Raises MissingRequirement or UsageError for what is not there.
+    """
+    kind, number = device_kind(device)
+    cards = torch.cuda.device_count()
+    if kind == "cuda" and cards == 0:
+        remedy = "use --device cpu or auto, or install torch with CUDA"
+        raise MissingRequirement("torch sees no CUDA device", where=f"--device {device}", remedy=remedy)
+    if kind == "cuda" and number >= cards:
+        fault = f"torch sees {cards} CUDA devices, numbered from 0"
+        raise UsageError(fault, where=f"--device {device}", remedy="name one of them, or use --device auto")
+    if kind == "cpu" or not cards:
+        return "cpu", devices or 1
+    count = devices or cards - number
+    if number + count > cards:
+        fault = f"{count} devices from number {number} on, and torch sees {cards}"
+        raise UsageError(fault, where="--devices", remedy="use fewer, or 0 for all")
+    return "cuda", list(range(number, number + count))
+
+
+def elastic() -> tuple[int, int] | None:
+    """Processes on this node, and nodes, if torchrun has started this process."""
+    if not torch.distributed.is_available() or "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    world, local = int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+    return local, max(1, world // local)
+
+
+def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> Any:
+    """A Fabric that has been launched: one process a device. Under torchrun its numbers count.
+
+    Several processes start by running the program again, so whoever calls this must come to the same call in each.
+    """
+    from lightning.fabric import Fabric
+
+    started = elastic()
+    if started is not None:
+        devices, num_nodes = started
+    accelerator, where = placement(device, devices)
+    if precision not in PRECISIONS:
+        raise UsageError(f"no precision {precision!r}", where="--precision", remedy=f"there are: {', '.join(PRECISIONS)}")
+    if precision == "16-mixed" and accelerator == "cpu":
+        raise UsageError("16-mixed needs a CUDA device", where="--precision", remedy="use bf16-mixed or 32-true")
+    count = where if isinstance(where, int) else len(where)
+    if count * num_nodes == 1:
+        return Fabric(accelerator=accelerator, devices=where, precision=precision)  # type: ignore[arg-type]
+    from lightning.fabric.strategies.ddp import DDPStrategy
+
+    # buffers are running statistics, each process's own: sent around before each of the several forward passes of a step they
+    # would be changed in place while the graph still needs them
+    strategy = DDPStrategy(broadcast_buffers=False)
+    fabric = Fabric(accelerator=accelerator, devices=where, num_nodes=num_nodes, strategy=strategy, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+class _Call:
+    """A method and its arguments. No container that Fabric looks into: it would round the inputs to half precision, and what a
+    network adds to its input would lose eight bits before autocast has any say."""
+
+    def __init__(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.method, self.args, self.kwargs = method, args, kwargs
+
+
+class _Entry(nn.Module):
+    """A network whose every method goes through ``forward``: the one way that Fabric and DDP see."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, call: _Call) -> Any:
+        return getattr(self.network, call.method)(*call.args, **call.kwargs)
+
+
+class Placed(nn.Module):
+    """A network as an objective sees it while the loop runs: called in mixed precision, with the gradients of all processes."""
+
+    def __init__(self, network: nn.Module, fabric: Any) -> None:
+        super().__init__()
+        self.inner = fabric.setup_module(_Entry(network))
+
+    @property
+    def raw(self) -> nn.Module:
+        """The network itself."""
+        network: nn.Module = self.inner.module.network
+        return network
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the network."""
+        return self.inner(_Call("forward", args, kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            value = getattr(self.raw, name)
+            return partial(self._method, name) if ismethod(value) else value
+
+    def _method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(_Call(name, args, kwargs))
+
+
+@contextmanager
+def placed(networks: nn.ModuleDict, fabric: Any) -> Iterator[dict[str, nn.Module]]:
+    """The entries of ``networks`` wrapped while the block runs; gives the raw ones by name."""
+    raw = dict(networks.items())
+    for name, network in raw.items():
+        networks[name] = Placed(network, fabric)
+    try:
+        yield raw
+    finally:
+        for name, network in raw.items():
+            networks[name] = network
+            network.requires_grad_(True)
+
+
+@contextmanager
+def ready_to_fork() -> Iterator[None]:
+    """While the block runs, OpenCV works on one thread, and at its start OpenEXR on none.
+
+    A forked worker has the parent's thread pools but not their threads: OpenCV would wait for them when its pool is taken down,
+    OpenEXR when a file is read, both for ever.
+    """
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    if "OpenEXR" in sys.modules:
+        sys.modules["OpenEXR"].set_global_thread_count(0)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def prepare_worker(number: int) -> None:
+    """One thread; and Ctrl-C, which reaches workers too, is the main process's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    limit_threads(1)
+
+
+@contextmanager
+def without_sync(fabric: Any, networks: Iterable[nn.Module], *, enabled: bool) -> Iterator[None]:
+    """Micro-batches but the last need not tell other processes their gradients."""
+    with ExitStack() as stack:
+        if enabled and fabric.world_size > 1:
+            for network in networks:
+                if isinstance(network, Placed):
+                    stack.enter_context(fabric.no_backward_sync(network.inner))
+        yield
+
+
+def largest(fabric: Any, *values: float) -> tuple[float, ...]:
+    """The largest of each value over all processes, so that all decide alike."""
+    if fabric.world_size == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64 if fabric.device.type == "cpu" else torch.float32, device=fabric.device)
+    torch.distributed.all_reduce(tensor, torch.distributed.ReduceOp.MAX)
+    return tuple(float(v) for v in tensor)
+
+
+def gathered(fabric: Any, value: Any) -> list[Any]:
+    """A value (plain or tensors) of every process, in the order of their ranks."""
+    if fabric.world_size == 1:
+        return [value]
+    out: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(out, value)
+    return out
