@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from hdrcli.losses import mean_l1
-from hdrcli.networks.feedback_unet import from_t, srgb_to_linear, to_t
+from hdrcli.networks.feedback_unet import from_t, linear_to_srgb, srgb_to_linear, to_t
 
 WEIGHT = 0.5  # of lambda, Eq. 12
 Encoding = Literal["encoded", "paper"]
@@ -26,11 +25,6 @@ class Identity(NamedTuple):
     given: Tensor
     expected: Tensor
     weight: Tensor | None
-
-
-def linear_to_srgb(y: Tensor) -> Tensor:
-    """Linear light in [0, 1] to sRGB codes (IEC 61966-2-1); differentiable everywhere."""
-    return torch.where(y <= 0.0031308, y * 12.92, 1.055 * y.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def for_g_y(t: Tensor, peak: float, encoding: Encoding = "encoded") -> Identity:

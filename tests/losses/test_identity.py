@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hdrcli.color import Transfer, encode
-from hdrcli.losses.identity import for_g_x, for_g_y, identity_loss, linear_to_srgb
+from hdrcli.losses.identity import for_g_x, for_g_y, identity_loss
 from hdrcli.networks import feedback_unet
-from hdrcli.networks.feedback_unet import to_t
+from hdrcli.networks.feedback_unet import linear_to_srgb, to_t
 
 PEAK = 64.0
 

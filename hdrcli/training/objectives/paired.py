@@ -29,8 +29,8 @@ from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
 from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
 from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
-from hdrcli.losses.identity import linear_to_srgb
 from hdrcli.networks import feedback_unet
+from hdrcli.networks.feedback_unet import linear_to_srgb
 from hdrcli.training.export import Export
 from hdrcli.training.sources import Domain
 
