@@ -80,8 +80,31 @@ def _visible(x: Tensor, half: float) -> Tensor:
 def _box(x: Tensor, rows: int, columns: int) -> Tensor:
     """Mean over a window; beyond the border the image goes on as it ends."""
     padded = functional.pad(x, (columns // 2, columns // 2, rows // 2, rows // 2), mode="replicate")
-    # one axis after the other: many times quicker for large windows
-    return functional.avg_pool2d(functional.avg_pool2d(padded, (rows, 1), stride=1), (1, columns), stride=1)
+    return _window_sums(_window_sums(padded, rows, -2), columns, -1) / (rows * columns)
+
+
+def _window_sums(x: Tensor, size: int, dim: int) -> Tensor:
+    """Sums of ``size`` neighbours along an axis, from those of 1, 2, 4 ... of them.
+
+    A few times quicker than pooling, forwards and backwards; and unlike differences of running sums never below 0 for values
+    that are not.
+    """
+
+    def part(values: Tensor, start: int, left_out: int) -> Tensor:
+        stop = -left_out or None
+        return values[..., start:stop] if dim == -1 else values[..., start:stop, :]
+
+    total: Tensor | None = None
+    sums, width, start = x, 1, 0
+    while True:
+        if size & width:
+            piece = part(sums, start, size - width - start)
+            total = piece if total is None else total + piece
+            start += width
+        if 2 * width > size:
+            assert total is not None  # the highest bit of the size is set
+            return total
+        sums, width = part(sums, 0, width) + part(sums, width, 0), 2 * width
 
 
 def _largest(x: Tensor, rows: int, columns: int) -> Tensor:
