@@ -95,13 +95,6 @@ class Resume(StrEnum):
     NEVER = "never"
 
 
-class Precision(StrEnum):
-    """Numbers that training computes with."""
-
-    BF16 = "bf16-mixed"
-    FULL = "32-true"
-
-
 def _remember_debug(ctx: typer.Context, value: bool) -> bool:
     if value:
         ctx.ensure_object(Invocation).debug = True

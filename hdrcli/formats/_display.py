@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from hdrcli.errors import HdrcliError, InputError, MismatchError, UnreadableInput, UnsupportedInput
 from hdrcli.formats._native import check_memory, quiet
@@ -33,6 +33,18 @@ def read_whole(path: str | Path, decode: Callable[[bytes], Image]) -> Image:
         raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
     try:
         return decode(data)
+    except HdrcliError as error:
+        error.where = str(path)
+        raise
+
+
+def read_open(path: str | Path, decode: Callable[[BinaryIO], Image]) -> Image:
+    """As :func:`read_whole`, for formats that read here and there: ``decode`` gets the open file."""
+    try:
+        with Path(path).open("rb") as file:
+            return decode(file)
+    except OSError as error:
+        raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
     except HdrcliError as error:
         error.where = str(path)
         raise

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput
+from hdrcli.errors import MismatchError
 from hdrcli.formats import _display
 from hdrcli.formats._values import Odd, bounded
 
@@ -44,14 +44,7 @@ def read(path: str | Path) -> Image:
     number, both with a note. Primaries are not in the file: taken as BT.709. Raises UnreadableInput for a damaged file,
     UnsupportedInput for more than 400 megapixels.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return _read(file)
-    except OSError as error:
-        raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
-    except HdrcliError as error:
-        error.where = str(path)
-        raise
+    return _display.read_open(path, _read)
 
 
 def _read(file: BinaryIO) -> Image:

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from hdrcli import parallel
-from hdrcli.errors import HdrcliError, MismatchError, UnreadableInput, UnsupportedInput, UsageError
+from hdrcli.errors import MismatchError, UnsupportedInput, UsageError
 from hdrcli.formats import _display, _ifd
 from hdrcli.formats._ifd import ASCII, DOUBLE, LONG, LONG8, RATIONAL, SHORT, UNDEFINED, Directory, Entry, Order
 from hdrcli.formats._tiff_pixels import (
@@ -81,14 +81,7 @@ def read(path: str | Path) -> Image:
     number of the type, both with a note. Raises UnreadableInput for a damaged file, UnsupportedInput for colour spaces,
     compressions and sample types of other kinds.
     """
-    try:
-        with Path(path).open("rb") as file:
-            return _read(file)
-    except OSError as error:
-        raise UnreadableInput(f"can't be read: {error.strerror or error}", where=path, remedy="check its permissions") from None
-    except HdrcliError as error:
-        error.where = str(path)
-        raise
+    return _display.read_open(path, _read)
 
 
 def _read(file: BinaryIO) -> Image:
