@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_uni
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
-from hdrcli.parallel import threads
+from hdrcli.parallel import each
 
 _STRIP_ROWS = 64
 LEARNED = "learned"  # the operator that is no formula: a bundle's G_X
@@ -141,6 +140,10 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
         sun = find_sun(image.codes, pixels, 2.0**options.ev)
         if sun is not None:
             raise_sun(pixels, image.codes, sun)
+    kept = image.metadata
+    if kept.alpha is not None:
+        # colours that a photo hides under alpha 0 nobody was meant to see; in HDR files they would be light added to the rest
+        pixels[kept.alpha == 0] = 0
     largest = _largest(pixels)
     clipped = _clipped_shares(image.codes)
     header = {
@@ -156,10 +159,6 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
     if sure:
         header["hdrcli:projection"] = "equirectangular"
         header["hdrcli:sun"] = sun.why if sun is not None else "none found" if wants_sun else "not looked for"
-    kept = image.metadata
-    if kept.alpha is not None:
-        # colours that a photo hides under alpha 0 nobody was meant to see; in HDR files they would be light added to the rest
-        pixels[kept.alpha == 0] = 0
     notes = kept.notes + notes + (_range_notes(largest, image, options) if options.half else ())
     metadata = Metadata(exif=kept.exif, panorama=sure, alpha=kept.alpha, header=MappingProxyType(header), notes=notes)
     result = Image(pixels, Transfer.LINEAR, primaries, options.white_nits, metadata)
@@ -200,13 +199,6 @@ def _panorama(image: Image, options: ExpandOptions) -> tuple[bool, bool, tuple[s
         return False, False, ()
     remedy = "--projection equirect also gives it a sun, flat says it is none"
     return True, False, (f"looks like a 360 x 180 degree panorama, so its seam is closed; {remedy}",)
-
-
-def _by_strips(work: Callable[[slice], None], rows: int) -> None:
-    """Work on all rows, some at a time, in threads: strips do not touch each other."""
-    with ThreadPoolExecutor(threads()) as pool:
-        for _ in pool.map(work, (slice(first, first + _STRIP_ROWS) for first in range(0, rows, _STRIP_ROWS))):
-            pass
 
 
 def looks_like_panorama(image: Image) -> bool:
@@ -291,7 +283,7 @@ def _expand_classical(
         light = np.asarray(light * np.float32(2.0**options.ev), dtype=np.float32)
         out[rows] = np.clip(light if convert is None else convert(light), -limit, limit)
 
-    _by_strips(work, image.height)
+    each(work, (slice(first, first + _STRIP_ROWS) for first in range(0, image.height, _STRIP_ROWS)))
     settings = ", ".join(f"{name}={value:g}" for name, value in vars(parameters).items())
     return out, f"{options.model}({settings})" if settings else options.model, "NumPy"
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from hdrcli.errors import UsageError
+
+T = TypeVar("T")
+P = TypeVar("P")
 
 _limit: int | None = None
 
@@ -35,3 +42,29 @@ def limit_threads(count: int | None) -> None:
         import cv2
 
         cv2.setNumThreads(count)
+
+
+def in_turn(work: Callable[[P], T], parts: Iterable[P]) -> Iterator[T]:
+    """Results in the parts' order, made by all threads, never many waiting to be taken; the first error ends it.
+
+    For parts that do not touch each other, so that threads change nothing but the time.
+    """
+    parts = list(parts)
+    count = threads()
+    if count == 1 or len(parts) == 1:
+        yield from map(work, parts)
+        return
+    with ThreadPoolExecutor(count) as pool:
+        waiting: deque[Future[T]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) > 2 * count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def each(work: Callable[[P], None], parts: Iterable[P]) -> None:
+    """Every part through ``work``, as :func:`in_turn`."""
+    for _ in in_turn(work, parts):
+        pass

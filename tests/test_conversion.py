@@ -262,6 +262,13 @@ class TestAlpha:
         np.testing.assert_array_equal(result.pixels[:, 10:], expand(photo()).image.pixels[:, 10:])
         np.testing.assert_array_equal(result.metadata.alpha, alpha)
 
+    def test_the_peak_is_that_of_what_is_seen(self, fake):
+        everything_lost_is_hidden = np.ones((40, 50), np.float32)
+        everything_lost_is_hidden[photo().pixels.max(axis=2) >= 239] = 0
+        result = expand(photo(metadata=Metadata(alpha=everything_lost_is_hidden)))
+        assert result.peak_stops == pytest.approx(np.log2(result.image.pixels.max()), abs=1e-6)
+        assert result.peak_stops < 0
+
 
 class TestPrimaries:
     @pytest.mark.parametrize("name", ["srgb", "p3", "rec2020", "acescg"])

@@ -580,11 +580,9 @@ def _in_strips(convert: Callable[[Pixels], Pixels], pixels: Pixels, dtype: Any) 
 
     Float32 in place, where it may be. Floats stay finite: what has no value is 0, what is beyond the type its largest number.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     import numpy as np
 
-    from hdrcli.parallel import threads
+    from hdrcli.parallel import each
 
     height, width = pixels.shape[:2]
     floats = dtype == np.float32
@@ -596,7 +594,5 @@ def _in_strips(convert: Callable[[Pixels], Pixels], pixels: Pixels, dtype: Any) 
             part = convert(pixels[start : start + rows])
         out[start : start + rows] = np.nan_to_num(part, copy=False) if floats else part
 
-    with ThreadPoolExecutor(threads()) as pool:
-        for _ in pool.map(work, range(0, height, rows)):
-            pass
+    each(work, range(0, height, rows))
     return out

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -263,7 +262,7 @@ def decoded(layout: Layout, segments: list[Segment], read_at: _ifd.Read, directo
                 alpha[there] = _scaled(part[..., layout.alpha - first], layout)
 
     try:
-        _spread(place, _batches(segments, layout))
+        parallel.each(place, _batches(segments, layout))
     except (HdrcliError, MemoryError, OSError):
         raise
     except Exception as error:  # every codec has exceptions of its own
@@ -289,21 +288,6 @@ def _batches(segments: list[Segment], layout: Layout) -> list[list[Segment]]:
         batches[-1].append(segment)
         size += layout.bytes_of(segment.height, segment.width)
     return batches
-
-
-def _spread(work: Callable[[Any], Any], parts: list[Any]) -> None:
-    """Each part through ``work``, on all threads; the first error ends it."""
-    if parallel.threads() == 1 or len(parts) == 1:
-        for part in parts:
-            work(part)
-        return
-    with ThreadPoolExecutor(parallel.threads()) as pool:
-        try:
-            for _ in pool.map(work, parts):
-                pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _decoder(layout: Layout) -> Callable[[bytes, int, int], Pixels]:

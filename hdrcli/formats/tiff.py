@@ -9,8 +9,7 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -287,7 +286,7 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
 
     with Path(path).open("wb") as file:
         file.write(bytes(16 if big else 8))
-        for data, found, missing in _in_turn(coded, range(0, image.height, rows)):
+        for data, found, missing in parallel.in_turn(coded, range(0, image.height, rows)):
             offsets.append(file.tell())
             sizes.append(len(data))
             file.write(data)
@@ -356,22 +355,6 @@ def _encoded(strip: Pixels, packed: bool) -> bytes:
         return strip.tobytes()
     predict = imagecodecs.floatpred_encode if strip.dtype.kind == "f" else imagecodecs.delta_encode
     return bytes(imagecodecs.deflate_encode(np.asarray(predict(strip, axis=-2)).tobytes(), level=_DEFLATE_LEVEL))
-
-
-def _in_turn(work: Callable[[int], Any], starts: range) -> Iterator[Any]:
-    """Results in order, made by all threads, never many waiting."""
-    threads = parallel.threads()
-    if threads == 1 or len(starts) == 1:
-        yield from map(work, starts)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = []
-        for start in starts:
-            waiting.append(pool.submit(work, start))
-            if len(waiting) > 2 * threads:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
 
 
 def _entries(

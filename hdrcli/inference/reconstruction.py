@@ -19,8 +19,7 @@ and every filter on the coarse grids reaches across.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -39,7 +38,7 @@ from hdrcli.inference.working import (
     working_codes,
     working_shape,
 )
-from hdrcli.parallel import threads
+from hdrcli.parallel import each, in_turn
 
 STRIP_ROWS = 128
 DETAIL_LIMIT = 1.5  # stops of texture that survivors may lend to clipped channels
@@ -223,19 +222,8 @@ def reconstruct(
             mend(part, first, last)
         out[first:last] = part if convert is None else np.clip(convert(part), -limit, limit)
 
-    _run(work, _strips(codes.shape[0]))
+    each(work, _strips(codes.shape[0]))
     return out
-
-
-def _threaded(work: Callable[[tuple[int, int]], T], strips: Iterable[tuple[int, int]]) -> Iterator[T]:
-    """Results in the strips' order. Strips do not touch each other, so threads change nothing but the time."""
-    with ThreadPoolExecutor(threads()) as pool:
-        yield from pool.map(work, strips)
-
-
-def _run(work: Callable[[tuple[int, int]], None], strips: Iterable[tuple[int, int]]) -> None:
-    for _ in _threaded(work, strips):
-        pass
 
 
 def mixed(low: Floats, high: Floats, strength: float) -> Floats:
@@ -352,7 +340,7 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
         v = codes[first:last].reshape(-1, 3)[index]
         return start, [np.bincount(cell), *(np.bincount(cell, log_linear[v[:, c]]) for c in range(3))]
 
-    for start, sums in _threaded(gather, lost.strips()):
+    for start, sums in in_turn(gather, lost.strips()):
         for total, part in zip(totals, sums, strict=True):
             total[start : start + len(part)] += part
     # a trace of weight everywhere: far from any lost pixel the value does not matter, but it must be finite

@@ -242,6 +242,9 @@ def test_progress_bar_only_on_a_terminal(cli: Cli, photo: Path, monkeypatch: pyt
 
 def test_options_repeat_the_library(cli: Cli) -> None:
     assert tuple(options.Compression) == exr.COMPRESSIONS
+    assert tuple(options.OutputPrimaries) == ("keep", *conversion.PRIMARIES)
+    for projection in options.Projection:
+        conversion.ExpandOptions(projection=projection)
     assert "203" in cli("expand", "--help").out
     assert conversion.WHITE_NITS == 203
     defaults = conversion.ExpandOptions()

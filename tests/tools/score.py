@@ -31,12 +31,11 @@ from hdrcli.color import Transfer, decoding_table
 from hdrcli.conversion import ExpandOptions, expand, load_generator
 from hdrcli.image import Image
 from hdrcli.inference.working import blend_table
-from hdrcli.metrics.log2_rmse import log2_rmse
-from hdrcli.metrics.pu21 import pu21_psnr_rgb
 from hdrcli.training.datasets import MANIFEST, Scene, find_scenes, load_scenes
 from hdrcli.training.export import add_scores
+from hdrcli.training.validation import CAP, Pair, score
 
-SEED, VIEWS, SIZE, CAP, LEAST, WHITE_NITS = 20261120, 8, 384, 256.0, 50, 100.0
+SEED, VIEWS, SIZE = 20261120, 8, 384
 SHARES = (0.01, 0.20)
 METRICS = ("clipped_log2_rmse", "unclipped_log2_rmse", "pu21_psnr_rgb")
 Predict = Callable[[Image], NDArray[Any]]
@@ -84,16 +83,8 @@ def _view(scene: Scene, number: int, rng: np.random.Generator) -> NDArray[np.flo
 
 
 def measure(prediction: NDArray[Any], photo: Photo) -> dict[str, float]:
-    """The metrics of one prediction; NaN for a region under 50 samples."""
-    aligned = prediction * np.float32(exposure_alignment(prediction, photo.truth, photo.codes))
-    v = photo.codes / np.float32(255)
-    regions = {"clipped_log2_rmse": v >= 0.97, "unclipped_log2_rmse": v < 0.90}
-    values = {
-        name: log2_rmse(aligned, photo.truth, region) if np.count_nonzero(region) >= LEAST else float("nan")
-        for name, region in regions.items()
-    }
-    values["pu21_psnr_rgb"] = pu21_psnr_rgb(aligned * WHITE_NITS, photo.truth * WHITE_NITS)
-    return values
+    """The metrics of one prediction; NaN for a region under 50 samples. The same as training's validation measures."""
+    return score(prediction, Pair(photo.scene, photo.codes, photo.truth))
 
 
 def constant_gain(gain: float) -> Predict:

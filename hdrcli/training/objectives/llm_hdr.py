@@ -44,7 +44,7 @@ from hdrcli.losses import mean_l1
 from hdrcli.losses.adversarial import discriminator_side, generator_side
 from hdrcli.losses.contrastive import ALPHA, TAU, contrastive_loss
 from hdrcli.losses.cycle import LAMBDA, cycle_loss
-from hdrcli.losses.identity import Identity, for_g_x, for_g_y
+from hdrcli.losses.identity import WEIGHT, Identity, for_g_x, for_g_y
 from hdrcli.losses.perception import ARTIFACT_ONLY, WEIGHTS, perception_loss
 from hdrcli.losses.semantic import BETA, semantic_loss
 from hdrcli.networks import feedback_unet, patchgan
@@ -96,7 +96,7 @@ class Config:
     cycle_weight: float = LAMBDA
     cycle_highlights: float = 0.0
     identity: Literal["encoded", "paper", "none"] = "encoded"
-    identity_weight: float = 0.5 * LAMBDA
+    identity_weight: float = WEIGHT * LAMBDA
     contrastive_weight: float = ALPHA
     tau: float = TAU
     semantic_weight: float = BETA
