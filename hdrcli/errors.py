@@ -15,6 +15,7 @@
     ├── MissingRequirement       something to install or fetch
     │   ├── MissingExtra         a Python package of an optional extra
     │   └── MissingModel         no bundle or weights of that name
+    ├── Unavailable              a score that a pair of pictures, or this installation, can't have
     ├── ModelError               a bundle or weights file that is damaged, tampered with or foreign
     └── TrainingError            a run that can't start or go on
         └── DataError            the training or validation data can't be used
@@ -78,6 +79,10 @@ class UnwritableOutput(OutputError):
 
 class MismatchError(HdrcliError):
     """Pixel values in a state (transfer, primaries, shape, range) that an operation does not take."""
+
+
+class Unavailable(HdrcliError):
+    """A score that this pair of pictures, or this installation, can't have; ``str(error)`` is what its column says."""
 
 
 class MissingRequirement(HdrcliError):

@@ -1,0 +1,1 @@
+"""Pairs of files to a table of scores: what `hdrcli evaluate` does."""
