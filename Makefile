@@ -23,6 +23,8 @@ $(VENV)/.base: $(BIN)/python pyproject.toml requirements.lock
 
 $(VENV)/.dev: $(VENV)/.base
 	$(PIP) install --quiet $(LOCK) --editable '.[dev]'
+	@# Without what they ask for: torchvision from PyPI can't be loaded beside a CPU build of torch, and then breaks lightning
+	$(PIP) install --quiet $(LOCK) --no-deps lpips cvvdp
 	@touch $@
 
 demo: $(VENV)/.base  ## Set up .venv and give a sample photo its light back: demo/sunlit_room.{exr,hdr,preview.png}

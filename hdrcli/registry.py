@@ -23,6 +23,7 @@ _KINDS = {
     "expansion": "expansion operator",
     "formats": "format",
     "metrics": "metric",
+    "protocols": "protocol",
     "networks": "network",
     "perception": "guide",
     "losses": "loss",

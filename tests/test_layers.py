@@ -20,12 +20,22 @@ LAYERS = [
     {"networks"},
     {"formats", "tonemapping", "expansion", "perception", "losses", "metrics"},
     {"inference"},
-    {"conversion", "inspection", "preview"},
+    {"conversion", "inspection", "preview", "webview"},
     {"batch", "evaluation", "training"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-MAY_IMPORT_TORCH = ("networks", "perception", "losses", "training", "inference.torch_backend")
+MAY_IMPORT_TORCH = (
+    "networks",
+    "perception",
+    "losses",
+    "training",
+    "inference.torch_backend",
+    "metrics._hdrvdp2",
+    "metrics.hdrvdp2",
+    "metrics.lpips",
+    "metrics.cvvdp",
+)
 MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py"))
 
 

@@ -267,6 +267,28 @@ class TestLearning:
         assert full["cycle_y"] != pytest.approx(plain["cycle_y"], rel=0.1)
         assert full["cycle_x"] == plain["cycle_x"]
 
+    def test_generated_photos_can_hide_nothing_in_codes_too_fine_to_see(self):
+        made = objective(cycle_noise=1e-6)
+        codes = torch.full((1, 3, SIZE, SIZE), 100 / 255)
+        hidden = (codes + 0.3 / 255 * torch.rand(codes.shape)).requires_grad_(True)
+        stored = made._stored(hidden)
+        torch.testing.assert_close(stored.detach(), codes)
+        (stored * 3).sum().backward()
+        torch.testing.assert_close(hidden.grad, torch.full_like(hidden, 3.0))
+
+    def test_noise_of_stored_photos_is_as_strong_as_said_and_goes_on_after_a_resume(self):
+        made = objective(cycle_noise=0.02)
+        codes = torch.full((1, 3, SIZE, SIZE), 0.5)
+        kept = made.state()
+        first = made._stored(codes)
+        assert float((first - codes).std()) == pytest.approx(0.02, rel=0.05)
+        again = objective(cycle_noise=0.02)
+        again.load_state(kept)
+        torch.testing.assert_close(again._stored(codes), first, rtol=0, atol=0)
+        plain, noisy = (step(objective(cycle_noise=n), batch(objective())) for n in (0.0, 0.05))
+        assert noisy["cycle_y"] > plain["cycle_y"]
+        assert noisy["cycle_x"] == plain["cycle_x"]
+
     def test_all_terms_together_stay_finite_and_the_discriminators_learn(self):
         made = objective()
         optimizers, given = made.optimizers(), [batch(made, seed) for seed in range(2)]
@@ -487,6 +509,7 @@ class TestRefusals:
             ("shares", "0.4,0.1"),
             ("medians", "0,1"),
             ("cycle_highlights", "1.5"),
+            ("cycle_noise", "-0.1"),
             ("identity", "other"),
             ("masks", "exposure"),
             ("embeddings", "nix"),

@@ -75,6 +75,8 @@ class Config:
     ``network``: G_Y; G_X is alike but has no clip map. ``discriminator``: D_X and D_Y. ``working_size``: side of the images.
     ``gan_weight`` ... ``perception_weight``: of the terms, see the module's docstring; ``identity_weight`` is 0.5 lambda.
     ``cycle_highlights``: part of cycle_y that is about what lies above LDR white alone, however little that is; 0 is Eq. 10.
+    ``cycle_noise``: photos made by G_X are rounded to 8 bits, with noise of this standard deviation in codes of 0 to 1, before
+    G_Y sees them; else the pair learns to hide lost light in codes too fine to see (Chu et al. 2017). 0: neither, as Eq. 10.
     ``identity``: in which encoding (see :mod:`hdrcli.losses.identity`), or none. ``equalised``: embeddings and masks of photos
     are those of the photo with its histogram equalised (3.2). ``tau``: temperature of the contrastive loss. ``pool``: images
     each discriminator's history holds (CycleGAN's 50; 0: none). ``maps``, ``embeddings``, ``masks``: guides by name;
@@ -95,6 +97,7 @@ class Config:
     gan_weight: float = 1.0
     cycle_weight: float = LAMBDA
     cycle_highlights: float = 0.0
+    cycle_noise: float = 0.0
     identity: Literal["encoded", "paper", "none"] = "encoded"
     identity_weight: float = WEIGHT * LAMBDA
     contrastive_weight: float = ALPHA
@@ -129,7 +132,7 @@ class Config:
         for name in (f"{term}_weight" for term in _WEIGHTS):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more; 0 leaves it out")
-        for name in ("embedding_dropout", "cycle_highlights"):
+        for name in ("embedding_dropout", "cycle_highlights", "cycle_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{getattr(self, name):g} is no share", where=name, remedy="use 0 to 1")
         for name, most in (("shares", 1.0), ("medians", 100.0)):
@@ -424,7 +427,8 @@ class LlmHdr:
             terms["perception"] = forward + backward
         if config.weight("cycle"):
             (again_x,) = self._iterate(self.networks, "g_x", self._seen(y_hat, maps_y, made=True), blind=blind)
-            (again_y,) = self._iterate(self.networks, "g_y", self._seen(x_hat, maps_x, made=True), blind=blind)
+            stored = self._stored(x_hat) if config.cycle_noise else x_hat
+            (again_y,) = self._iterate(self.networks, "g_y", self._seen(stored, maps_x, made=True), blind=blind)
             terms |= {"cycle_x": cycle_loss(again_x, x), "cycle_y": self._cycle_y(again_y, y)}
         for name, same, identity in zip(("identity_y", "identity_x"), (*same_y, *same_x), identities, strict=False):
             terms[name] = _weighted(same, identity.expected, identity.weight)
@@ -447,6 +451,12 @@ class LlmHdr:
         if identity == "none" or not self.config.weight("identity"):
             return ()
         return for_g_y(y, peak, identity), for_g_x(x, peak, identity)
+
+    def _stored(self, codes: Tensor) -> Tensor:
+        """Codes as a camera's file holds them, with noise and of 8 bits; their gradient is that of ``codes``."""
+        noise = torch.randn(codes.shape, generator=self._places).to(codes.device)
+        rounded = ((codes.detach() + self.config.cycle_noise * noise).clamp(0, 1) * 255).round() / 255
+        return codes + (rounded - codes.detach())
 
     def _cycle_y(self, again: list[Tensor], y: Tensor) -> Tensor:
         share = self.config.cycle_highlights
