@@ -91,11 +91,11 @@ const hdrView = (() => {
   /* What a page's form says: one for all viewers. */
   function choices() {
     const form = document.querySelector(".hv-controls");
-    if (form === null) return { ev: 0, auto: true, falseColour: false, map: "signed", scale: 2, flipped: false };
-    const at = form.elements;
+    if (form === null) return { ev: 0, auto: true, falseColour: false, map: "signed", scale: 2, flipped: false, operator: "" };
+    const at = form.elements; // a page has those that make sense for it
     return {
-      ev: Number(at.ev.value), auto: at.auto.checked, falseColour: at.false.checked, map: at.map.value,
-      scale: Number(at.scale.value), flipped: form.dataset.flipped === "yes",
+      ev: Number(at.ev.value), auto: at.auto?.checked ?? false, falseColour: at.false.checked, map: at.map?.value ?? "none",
+      scale: Number(at.scale?.value ?? 2), flipped: form.dataset.flipped === "yes", operator: at.operator?.value ?? "",
     };
   }
 
@@ -104,7 +104,8 @@ const hdrView = (() => {
     const size = Math.abs(value);
     return size === 0 ? "0" : size >= 1e5 || size < 1e-3 ? value.toExponential(2) : Number(value.toPrecision(3)).toString();
   }
-  const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(2);
+  const signed = (value, digits = 2) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(digits);
+  const stop = (value) => (value === 0 ? "0" : (value < 0 ? "\u2212" : "+") + Math.abs(value));
 
   class Viewer {
     constructor(figure) {
@@ -117,6 +118,7 @@ const hdrView = (() => {
         ...this.facts.panels[i], element,
         picture: element.querySelector(".hv-picture"), map: element.querySelector(".hv-map"),
         values: element.querySelector(".hv-values"), data: element.querySelector(".hv-data"), planes: null, done: {},
+        bars: element.querySelector(".hv-histogram"), forms: element.querySelector(".hv-operators"), operators: null,
       }));
       this.reference = this.panels.find((p) => p.role === "reference" && p.data !== null) ?? null;
       this.at = null;
@@ -124,6 +126,9 @@ const hdrView = (() => {
       this.wanted = false;
       for (const stage of figure.querySelectorAll(".hv-stage")) {
         stage.style.aspectRatio = `${this.facts.width} / ${this.facts.height}`;
+        stage.style.setProperty("--aspect", this.facts.width / this.facts.height);
+        stage.style.setProperty("--columns", this.facts.width);
+        stage.classList.toggle("hv-few", Math.max(this.facts.width, this.facts.height) <= 256);
         const cross = document.createElement("span");
         cross.className = "hv-cross";
         cross.hidden = true;
@@ -145,6 +150,8 @@ const hdrView = (() => {
           panel.luminance = this.luminanceOf(panel.planes);
           panel.wrong = []; // where a channel is not finite, so is luminance
           for (let i = 0; i < panel.luminance.length; i++) if (Number.isNaN(panel.luminance[i])) panel.wrong.push(i);
+          if (panel.forms !== null)
+            panel.operators = hdrTone.parsed(JSON.parse(new TextDecoder().decode(await inflated(textOf(panel.forms)))));
           await new Promise((done) => setTimeout(done));
         }
         const masks = this.figure.querySelector(".hv-masks");
@@ -170,7 +177,7 @@ const hdrView = (() => {
       this.wanted = this.ready = false;
       delete this.figure.dataset.ready;
       for (const panel of this.panels) {
-        panel.planes = panel.luminance = panel.stops = null;
+        panel.planes = panel.luminance = panel.stops = panel.operators = null;
         panel.done = {};
         for (const canvas of [panel.picture, panel.map]) if (canvas) canvas.width = canvas.height = 0;
       }
@@ -201,11 +208,15 @@ const hdrView = (() => {
     /* False colour spans whole stops from the 1st to the 99.9th percentile of the reference, or of the first picture. */
     chooseRange() {
       const source = this.reference ?? this.panels.find((p) => p.planes !== null);
+      this.rangeUnit = source.unit;
+      if (this.facts.stops !== null) { // the page knows better
+        this.range = this.facts.stops;
+        return;
+      }
       const sorted = source.luminance.filter((v) => v > 0).sort();
       const part = (share) => Math.log2(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]);
       this.range = sorted.length ? [Math.floor(part(0.01)), Math.ceil(part(0.999))] : [0, 1];
       if (this.range[1] <= this.range[0]) this.range[1] = this.range[0] + 1;
-      this.rangeUnit = source.unit;
     }
 
     /* What the form asks for, as far as it does not stand there already. */
@@ -223,6 +234,8 @@ const hdrView = (() => {
         const shown = now.flipped && this.reference !== null ? this.reference : panel;
         const white = this.whiteOf(shown, now), which = this.panels.indexOf(shown);
         if (now.falseColour) render(panel, "picture", `${which} false`, () => this.inFalseColour(shown));
+        else if (shown.operators?.has(now.operator))
+          render(panel, "picture", `${which} ${now.operator} ${now.ev}`, () => this.toned(shown, now));
         else render(panel, "picture", `${which} ${white}`, () => this.exposed(shown, white, tables));
         if (panel.map === null) continue;
         panel.map.parentElement.hidden = now.map === "none";
@@ -232,6 +245,7 @@ const hdrView = (() => {
       }
       this.tell(now);
       this.inspect();
+      for (const panel of this.panels) if (panel.bars) drawHistogram(panel, this.facts.stops, now);
     }
 
     get inSight() {
@@ -261,6 +275,12 @@ const hdrView = (() => {
       const [red, green, blue] = panel.planes, table = this.display(white, tables), words = new Uint32Array(red.length);
       for (let i = 0; i < words.length; i++)
         words[i] = 0xff000000 | (table[blue[i]] << 16) | (table[green[i]] << 8) | table[red[i]];
+      for (const i of panel.wrong) words[i] = WRONG;
+      return words;
+    }
+
+    toned(panel, now) {
+      const words = hdrTone.words(panel.planes, this.light, 2 ** now.ev, panel.operators.get(now.operator));
       for (const i of panel.wrong) words[i] = WRONG;
       return words;
     }
@@ -305,7 +325,10 @@ const hdrView = (() => {
       legend.replaceChildren();
       if (now.falseColour) {
         const gap = Math.ceil((this.range[1] - this.range[0]) / 8); // whole stops
-        legend.append(bar(SPECTRUM, this.range, gap, (stop) => brief(2 ** stop)), ` luminance, ${this.rangeUnit}`);
+        if (this.facts.stops !== null) legend.append(bar(SPECTRUM, this.range, gap, stop, 0), " luminance, stops above 1.0");
+        else legend.append(bar(SPECTRUM, this.range, gap, (stops) => brief(2 ** stops)), ` luminance, ${this.rangeUnit}`);
+      } else if (this.panels.some((panel) => panel.operators?.has(now.operator))) {
+        legend.append(`${now.operator} at ${signed(now.ev, 1)} EV`);
       } else legend.append(`display white: ${brief(this.whiteOf(source, now))} ${source.unit}`);
       if (now.map !== "none") this.facts.masks.forEach((name, i) => {
         const swatch = document.createElement("span"), entry = document.createElement("span");
@@ -329,18 +352,29 @@ const hdrView = (() => {
         cross.style.left = `${(100 * (at.x + 0.5)) / width}%`;
         cross.style.top = `${(100 * (at.y + 0.5)) / height}%`;
       }
-      this.figure.querySelector(".hv-place").textContent = at === null ? "" : `pixel (${at.x}, ${at.y})`;
+      this.figure.querySelector(".hv-place").textContent = at === null ? "" : this.placeOf(at);
       for (const panel of this.panels) {
         if (panel.values === null) continue;
+        if (panel.bars) markHistogram(panel, at === null ? null : panel.luminance[at.y * width + at.x], this.facts.stops);
         if (at === null || panel.planes === null) {
           panel.values.textContent = "";
           continue;
         }
         const i = at.y * width + at.x, rgb = panel.planes.map((plane) => brief(this.light[plane[i]]));
         const error = this.compares(panel) ? ` \u00b7 ${signed(this.stopsOf(panel)[i])} stops` : "";
-        const light = `${brief(panel.luminance[i])} ${panel.unit}`;
+        const y = panel.luminance[i], nits = panel.nits === null ? "" : ` = ${brief(y * panel.nits)} cd/m\u00b2`;
+        const stops = this.facts.stops === null || !(y > 0) ? "" : ` \u00b7 ${signed(Math.log2(y))} stops`;
+        const light = `${brief(y)} ${panel.unit}${stops}${nits}`;
         panel.values.textContent = `R ${rgb[0]}  G ${rgb[1]}  B ${rgb[2]}\nY ${light}${error}`;
       }
+    }
+
+    /* Where a pixel is, in the file where the picture is a smaller one of it. */
+    placeOf(at) {
+      const { width, height, whole } = this.facts;
+      if (whole === null || (whole[0] === width && whole[1] === height)) return `pixel (${at.x}, ${at.y})`;
+      const [across, down] = [whole[0] / width, whole[1] / height], times = `${brief(across)} \u00d7 ${brief(down)}`;
+      return `mean of ${times} pixels about (${Math.floor((at.x + 0.5) * across)}, ${Math.floor((at.y + 0.5) * down)})`;
     }
 
     follow() {
@@ -382,15 +416,15 @@ const hdrView = (() => {
     canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(words.buffer), width, height), 0, 0);
   }
 
-  /* A colour bar with ticks at equal distances. */
-  function bar(colours, [low, high], gap, text) {
+  /* A colour bar with ticks at equal distances, one of them at `from` if that is within. */
+  function bar(colours, [low, high], gap, text, from = low) {
     const box = document.createElement("span"), strip = document.createElement("span");
     box.className = "hv-bar";
     strip.className = "hv-strip";
     const anchors = colours.map(([place, colour]) => `${colour} ${100 * place}%`);
     strip.style.background = `linear-gradient(to right, ${anchors.join(", ")})`;
     box.append(strip);
-    for (let at = low; at <= high + 1e-9; at += gap) {
+    for (let at = from + Math.ceil((low - from) / gap) * gap; at <= high + 1e-9; at += gap) {
       const tick = document.createElement("span");
       tick.className = "hv-tick";
       tick.style.left = `${(100 * (at - low)) / (high - low)}%`;
@@ -400,11 +434,49 @@ const hdrView = (() => {
     return box;
   }
 
+  /* How many pixels are how bright, in the colours that they have in false colour; the square root, so that few show too. */
+  function drawHistogram(panel, [low, high], now) {
+    const { first, perStop, counts } = panel.histogram, canvas = panel.bars.querySelector("canvas"), tall = 120, wide = 4;
+    const ticks = panel.bars.querySelectorAll(".hv-tick").length, largest = Math.sqrt(Math.max(...counts, 1));
+    canvas.width = (high - low) * perStop * wide;
+    canvas.height = tall;
+    const brush = canvas.getContext("2d");
+    counts.forEach((count, i) => {
+      const place = first + i / perStop - low, share = Math.max(0, Math.min(1, (place + 0.5 / perStop) / (high - low)));
+      const bar = Math.max(Math.round((tall * Math.sqrt(count)) / largest), count > 0 ? 1 : 0);
+      const colour = RAMPS.spectrum[Math.round(255 * share)];
+      brush.fillStyle = `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
+      brush.fillRect(place * perStop * wide, tall - bar, wide - 1, bar);
+    });
+    const white = panel.bars.querySelector(".hv-white"), at = -Math.log2(panel.white) - now.ev;
+    const exposed = !panel.operators?.has(now.operator); // an operator has no single light that it shows as white
+    white.hidden = !exposed || at < low || at > high;
+    white.style.left = `${(100 * (at - low)) / (high - low)}%`;
+    if (ticks > 0) return;
+    const gap = Math.ceil((high - low) / 10);
+    for (let value = Math.ceil(low / gap) * gap; value < high; value += gap) {
+      if (Math.min(value - low, high - value) < 0.03 * (high - low)) continue; // it would be cut
+      const tick = document.createElement("span");
+      tick.className = "hv-tick";
+      tick.style.left = `${(100 * (value - low)) / (high - low)}%`;
+      tick.textContent = stop(value);
+      panel.bars.append(tick);
+    }
+  }
+
+  /* Where in its histogram the inspected pixel stands. */
+  function markHistogram(panel, y, [low, high]) {
+    const mark = panel.bars.querySelector(".hv-mark"), at = y > 0 ? Math.log2(y) : null;
+    mark.hidden = at === null || at < low || at > high;
+    if (!mark.hidden) mark.style.left = `${(100 * (at - low)) / (high - low)}%`;
+  }
+
   function showControls(form) {
     const now = choices();
     form.elements.shown.value = `${now.ev > 0 ? "+" : now.ev < 0 ? "\u2212" : ""}${Math.abs(now.ev).toFixed(1)} EV`;
-    form.elements.scale.disabled = now.map === "none";
     const scale = form.querySelector(".hv-scale");
+    if (scale === null) return;
+    form.elements.scale.disabled = now.map === "none";
     scale.replaceChildren();
     const plain = (v) => `${v > 0 && now.map === "signed" ? "+" : v < 0 ? "\u2212" : ""}${Math.abs(v)}`;
     const ends = now.map === "signed" ? [-now.scale, now.scale] : [0, now.scale];
@@ -468,12 +540,14 @@ const hdrView = (() => {
     form.addEventListener("input", () => { showControls(form); redraw(); });
     form.addEventListener("submit", (event) => event.preventDefault());
     at.zero.addEventListener("click", () => { at.ev.value = 0; showControls(form); redraw(); });
-    at.print.addEventListener("click", async () => {
+    at.print?.addEventListener("click", async () => {
       printing = true;
       await loadAll();
       window.print();
       printing = false;
     });
+    showControls(form);
+    if (at.flip === undefined) return; // nothing to compare with
     at.flip.addEventListener("pointerdown", () => flip(true));
     for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"]) at.flip.addEventListener(end, () => flip(false));
     const held = (event) => event.key.toLowerCase() === "r" && !event.ctrlKey && !event.metaKey && !event.altKey
@@ -482,7 +556,6 @@ const hdrView = (() => {
     document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "r") flip(false); });
     at.flip.addEventListener("keydown", (event) => { if (event.key === " " || event.key === "Enter") flip(true); });
     at.flip.addEventListener("keyup", () => flip(false));
-    showControls(form);
   }
 
   document.addEventListener("DOMContentLoaded", start);

@@ -51,7 +51,9 @@ class Panel:
     ``light``: ``(h, w, 3) float32``, linear, BT.709, in ``unit``. ``role``: "reference" (of errors), "test", or
     "input" (shown for comparison; no error map). ``white``: what 0 EV shows as display white; ``auto``: the same when
     exposures are chosen automatically. Errors are shown between panels of one ``unit``. ``note``: a line below the title.
-    ``light`` None: there is no picture, ``note`` says why.
+    ``light`` None: there is no picture, ``note`` says why. ``nits``: cd/m2 that 1 of ``unit`` stands for, where it is known
+    and worth saying. ``bars``: a histogram, see :class:`Bars`. ``operators``: what ``hdrcli/viewing/operators.js`` needs, as
+    JSON.
     """
 
     title: str
@@ -61,6 +63,18 @@ class Panel:
     auto: float
     unit: str
     note: str = ""
+    nits: float | None = None
+    bars: Bars | None = None
+    operators: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram of luminance: ``counts[i]`` pixels from ``first + i / per_stop`` stops about 1 to the next bar."""
+
+    first: int
+    per_stop: int
+    counts: tuple[int, ...]
 
 
 def reduced(pixels: NDArray[Any], side: int = SIDE, *, size: tuple[int, int] | None = None) -> Floats:
@@ -219,12 +233,16 @@ def viewer(
     masks: Mapping[str, NDArray[np.bool_]] = _NO_MASKS,
     *,
     held: set[str] | None = None,
+    whole: tuple[int, int] | None = None,
+    stops: tuple[int, int] | None = None,
 ) -> Iterator[str]:
     """Pictures side by side, as pieces of HTML; ``controls()`` and ``page()`` belong to it.
 
     All ``light`` has one size; there is at least one. ``label`` says what they show, to those who can't see them. ``masks``:
     names and disjoint ``(H, W) bool`` arrays of any size. ``held``: what the page holds already; a picture that is among it is
-    not written again. Raises MismatchError.
+    not written again. ``whole``: the size (h, w) of what the pictures are smaller ones of, for the inspector. ``stops``: the
+    stops about 1 that false colour and histograms span; usually, what the pictures hold, and false colour is in their unit.
+    Raises MismatchError.
     """
     held = set() if held is None else held
     sizes = {p.light.shape for p in panels if p.light is not None}
@@ -240,7 +258,9 @@ def viewer(
         "classes": CLASSES,
         "floor": STOPS_FLOOR,
         "masks": list(masks),
-        "panels": [{"role": p.role, "white": p.white, "auto": p.auto, "unit": p.unit} for p in panels],
+        "whole": None if whole is None else [whole[1], whole[0]],
+        "stops": stops,
+        "panels": [_facts(panel) for panel in panels],
     }
     yield f'<figure class="hv" data-facts="{escaped(json.dumps(facts))}">\n<div class="hv-panels" tabindex="0" role="group" '
     yield f'aria-label="{escaped(label)}: arrow keys move the pixel inspector">\n'
@@ -259,13 +279,31 @@ def viewer(
         elif panel.role == "reference" and masks:
             yield f'<div class="hv-stage hv-below"><canvas class="hv-map" role="img" aria-label="regions of {what}">'
             yield "</canvas></div>\n"
+        if panel.bars is not None:
+            yield f'<div class="hv-histogram"><div class="hv-plot"><canvas role="img" aria-label="histogram of {what}">'
+            yield '</canvas><span class="hv-white" hidden></span><span class="hv-mark" hidden></span></div></div>\n'
         yield '<p class="hv-values"></p>\n'
         yield from _data("hv-data", encoded(panel.light), held)
+        if panel.operators is not None:
+            text = json.dumps(panel.operators, separators=(",", ":"), allow_nan=False)
+            yield from _data("hv-operators", _text_of(text.encode("ascii")), held)
         yield "</div>\n"
     yield "</div>\n"
     if masks:
         yield from _data("hv-masks", encoded_masks(list(masks.values()), (height, width)), held)
     yield '<figcaption class="hv-legend"></figcaption></figure>\n'
+
+
+def _facts(panel: Panel) -> dict[str, Any]:
+    bars = panel.bars
+    if bars is not None:  # without the empty ends
+        used = [i for i, count in enumerate(bars.counts) if count]
+        start, end = (used[0], used[-1] + 1) if used else (0, 0)
+        histogram = {"first": bars.first + start / bars.per_stop, "perStop": bars.per_stop, "counts": bars.counts[start:end]}
+    else:
+        histogram = None
+    known = {"role": panel.role, "white": panel.white, "auto": panel.auto, "unit": panel.unit, "nits": panel.nits}
+    return {**known, "histogram": histogram}
 
 
 def _data(kind: str, text: str, held: set[str]) -> Iterator[str]:

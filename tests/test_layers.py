@@ -20,8 +20,8 @@ LAYERS = [
     {"networks"},
     {"formats", "tonemapping", "expansion", "perception", "losses", "metrics"},
     {"inference"},
-    {"conversion", "inspection", "preview", "webview"},
-    {"batch", "evaluation", "training"},
+    {"conversion", "inspection", "preview", "terminal", "webview"},
+    {"batch", "evaluation", "training", "viewing"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hdrcli import __version__
-from hdrcli.cli import doctor, expand, info, models, tonemap, train
+from hdrcli.cli import doctor, evaluate, expand, info, models, tonemap, train, view
 from hdrcli.cli.exits import ExitCode, code_of
 from hdrcli.cli.options import Debug, Invocation
 from hdrcli.cli.presentation import GENERAL, PROGRAM, Command, Group, complaint, printable
@@ -35,7 +35,11 @@ app.command("tonemap", cls=Command, short_help="HDR files to pictures for any sc
     tonemap.tonemap
 )
 app.command("info", cls=Command, short_help="What is in a picture, and what clipped.", epilog=info.EXAMPLES)(info.info)
+app.command("view", cls=Command, short_help="Show pictures in the terminal, or on a page.", epilog=view.EXAMPLES)(view.view)
 app.command("train", cls=Command, short_help="Train generators on photos and HDR scenes.", epilog=train.EXAMPLES)(train.train)
+app.command("evaluate", cls=Command, short_help="Scores of predictions against references.", epilog=evaluate.EXAMPLES)(
+    evaluate.evaluate
+)
 app.command("doctor", cls=Command, short_help="Try everything that hdrcli needs.", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(models.app, name="models", cls=Group, short_help="List, show, verify and export models.")
 
