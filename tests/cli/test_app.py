@@ -45,7 +45,7 @@ def test_expand_imports_no_torch(tiny_bundle: Path, photo: Path) -> None:
 def test_help(cli: Cli) -> None:
     ran = cli("--help")
     assert (ran.code, ran.err) == (0, "")
-    for command in ("expand", "tonemap", "info", "doctor", "train", "models"):
+    for command in ("expand", "tonemap", "info", "doctor", "train", "models", "evaluate", "view"):
         assert command in ran.out
     assert "\x1b" not in ran.out
 
