@@ -77,6 +77,11 @@ def test_values_outside_of_the_gamut_are_finite():
     assert (distance[~np.isnan(distance)] < 1).all()
 
 
+def test_x_and_z_below_0_count_as_0():
+    distance = chroma_uv(flat((0, 200, -1000)), flat((50, 50, 50)))  # Y is 71, the others are below 0
+    assert distance == pytest.approx(math.dist((0, 9 / 15), WHITE), abs=1e-4)
+
+
 def test_strips_are_the_whole():
     test, reference = np.random.default_rng(1).random((2, 500, 300, 3))
     assert chroma_uv(test, reference) == pytest.approx(np.nanmean(chroma_uv_map(test, reference)), abs=1e-12)
