@@ -312,12 +312,20 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def _with_options(settings: Settings, pairs: list[str]) -> Settings:
-    """``-p key=value`` for all protocols that have such an option, ``-p protocol.key=value`` for one."""
+    """``-p key=value`` for all protocols that have such an option, ``-p protocol.key=value`` for one.
+
+    Metrics that no protocol takes are refused here, not in the engine: a record has the usual ones whatever its protocols.
+    """
     from hdrcli import registry
     from hdrcli.cli.options import parse_pairs
     from hdrcli.evaluation.engine import complete
     from hdrcli.evaluation.scoring import PROTOCOLS
 
+    if settings.task == "hdr" and settings.metrics:
+        asked = complete(settings).protocols
+        if not any(getattr(registry.load(PROTOCOLS, name), "TAKES_METRICS", False) for name in asked):
+            fault = f"none of these protocols takes them, they have their own: {', '.join(asked)}"
+            raise UsageError(fault, where="--metrics", remedy="leave it out, or add --protocol raw")
     texts = parse_pairs(pairs, "-p")
     if not texts or settings.task != "hdr":
         return replace(settings, options={"all": texts} if texts else {})
@@ -496,12 +504,15 @@ def _written(
 
 
 def _kept(say: Presenter, evaluation: Evaluation, name: str, bound: float) -> bool:
-    """Is the mean of a score, of every prediction under every protocol that has it, as good as that?"""
+    """Is the mean of a score, of every prediction under every protocol that has it, as good as that?
+
+    Where there is no prediction the row of the LDR inputs is asked: nothing to look at would be as good as any bound.
+    """
     first, dot, rest = name.partition(".")
     protocols = {p.name for p in evaluation.protocols}
     only, score = (first, rest) if dot and first in protocols else (None, name)
     infos = {s.name: s for p in evaluation.protocols for s in p.scores if only in (None, p.name)}
-    predictions = {m.name for m in evaluation.methods if m.kind == "prediction"}
+    predictions = {m.name for m in evaluation.methods if m.kind == "prediction"} or {m.name for m in evaluation.methods}
     if score not in infos:
         remedy = f"there are: {', '.join(infos) or 'none'}"
         say.fault(HdrcliError(f"no score of the name {score!r}", where="--fail-under", remedy=remedy))

@@ -201,4 +201,10 @@ def _notes(entries: Sequence[Entry], images: Iterable[EvaluatedImage], parts: Se
     if failed:
         yield f"{failed} of {len(entries)} pairs could not be scored"
     if parts:
-        yield f"regions by the {FROM_CODES if any(image.ldr for image in images) else FROM_REFERENCE}"
+        with_photo = [image.ldr is not None for image in images]
+        some = any(with_photo) and not all(with_photo)
+        if any(with_photo):
+            yield f"regions by the {FROM_CODES}"
+        if not all(with_photo):
+            without = f" ({with_photo.count(False)} of {len(with_photo)} images, which have no LDR photo)" if some else ""
+            yield f"regions by the {FROM_REFERENCE}{without}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import groupby
@@ -12,8 +12,8 @@ from hdrcli import formats, registry
 from hdrcli.errors import UsageError
 from hdrcli.evaluation import processes, tonemapped
 from hdrcli.evaluation.assembly import assembled
-from hdrcli.evaluation.pairs import Matching
-from hdrcli.evaluation.pictures import STOPS, View, map_path
+from hdrcli.evaluation.pairs import Matching, Unit
+from hdrcli.evaluation.pictures import PROBABILITY, STOPS, View, map_path
 from hdrcli.evaluation.protocols._scores import known_scores
 from hdrcli.evaluation.results import Evaluation, Settings
 from hdrcli.evaluation.scoring import ALIGN_OPTION, PEAK_OPTION, PROTOCOLS, Plan, protocol
@@ -23,6 +23,7 @@ Progress = Callable[[int, int, str], None]  # pairs done, pairs in all, the last
 DEFAULT_PROTOCOLS = ("raw", "sihdr")
 DEFAULT_METRICS = ("hdrvdp22_q", "log2_rmse", "delta_e_itp", "chroma_uv")
 VIEWED = 24  # images whose pictures a report shows
+VIEWED_AT_ONCE = 24  # pairs whose pictures are held at the same time, up to 17 MB each
 _VIEWED_PROTOCOLS = 2
 _ON_A_CARD = 4
 
@@ -96,7 +97,11 @@ def complete(settings: Settings) -> Settings:
     Complete ones stay as they are. Raises UsageError for a task or metric there is not.
     """
     if settings.task == "tonemap":
-        return replace(settings, protocols=(tonemapped.CODES, tonemapped.TMQI), metrics=())
+        own = (tonemapped.CODES, tonemapped.TMQI)
+        for flag, value, usual in (("--protocol", settings.protocols, own), ("--metrics", settings.metrics, ())):
+            if value and value != usual:
+                raise UsageError("is for HDR predictions", where=flag, remedy="leave it out with --task tonemap")
+        return replace(settings, protocols=own, metrics=())
     if settings.task != "hdr":
         raise UsageError(f"no task {settings.task!r}", where="--task", remedy="there are: hdr, tonemap")
     names = settings.protocols or (("raw",) if settings.align == "none" else DEFAULT_PROTOCOLS)
@@ -116,8 +121,13 @@ def complete(settings: Settings) -> Settings:
 
 def _check_tonemap(request: Request) -> None:
     settings = request.settings
-    given = {"-p": settings.options, "--align": settings.align, "--peak": settings.peak}
+    given: dict[str, object] = {"-p": settings.options, "--align": settings.align, "--peak": settings.peak}
     given["--ldr"] = any(source.baseline for source in request.matching.methods)
+    given["--probability-maps"] = request.maps is not None and PROBABILITY in request.map_kinds
+    usual = Settings()
+    given["--white-nits"] = settings.white_nits != usual.white_nits
+    given["--ppd"] = settings.ppd != usual.ppd
+    given["--weights"] = settings.weights
     for flag, value in given.items():
         if value:
             raise UsageError("is for HDR predictions", where=flag, remedy="leave it out with --task tonemap")
@@ -149,7 +159,7 @@ def _check_maps(request: Request) -> None:
 def pictures(request: Request, evaluation: Evaluation, progress: Progress = silent) -> Iterator[list[View]]:
     """The pictures for a report, image by image: of the worst ones where there are more than a report shows.
 
-    They are read and aligned anew, without the scores that can be left out.
+    They are read and aligned anew, without the scores that can be left out; a few images at once, whatever their number.
     """
     settings = evaluation.settings
     if settings.task == "hdr":
@@ -157,10 +167,31 @@ def pictures(request: Request, evaluation: Evaluation, progress: Progress = sile
     images = _viewed_images(evaluation)
     units = [unit for unit in request.matching.units if unit.image in images]
     plan = Plan(settings, views=True)
-    found = processes.run(units, plan, processes=_beside(request), report=lambda n, text: progress(n, len(units), text))
-    views = [view for scored in found for view in scored.views]
-    for _, group in groupby(views, key=lambda view: view.image):
-        yield list(group)
+    done = 0
+    for batch in _batches(units):
+        before = done
+
+        def report(n: int, text: str, before: int = before) -> None:
+            progress(before + n, len(units), text)
+
+        found = processes.run(batch, plan, processes=_beside(request), report=report)
+        views = [view for scored in found for view in scored.views]
+        for _, group in groupby(views, key=lambda view: view.image):
+            yield list(group)
+        done += len(batch)
+
+
+def _batches(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """All pairs of an image in one: as many images as VIEWED_AT_ONCE pairs make, at least one."""
+    batch: list[Unit] = []
+    for _, group in groupby(units, key=lambda unit: unit.image):
+        mine = list(group)
+        if batch and len(batch) + len(mine) > VIEWED_AT_ONCE:
+            yield batch
+            batch = []
+        batch += mine
+    if batch:
+        yield batch
 
 
 def _viewed_images(evaluation: Evaluation) -> frozenset[str]:

@@ -85,7 +85,7 @@ def _by_name(predictions: Sequence[Source], reference: Path, ldr: Path | None, k
                 unmatched.append(Unmatched(name, image, fault))
             else:
                 units.append(Unit(name, image, references[0], None if folder is photos else folder.only(image), photo))
-    for name, folder in folders.items():
+    for name, folder in (*folders.items(), *([(LINEAR, photos)] if photos is not None else [])):
         strange = [image for image in folder.files if image not in wanted.files]
         unmatched += [Unmatched(name, image, f"no file of this name in {reference}") for image in strange]
     if not units:

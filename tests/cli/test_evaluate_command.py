@@ -240,7 +240,7 @@ def test_white_in_the_header(cli: Cli, folders: None) -> None:
 
 
 def test_options_of_protocols(cli: Cli, folders: None) -> None:
-    ran = cli("evaluate", "good", "truth", "--protocol", "mu", "-p", "scale=ownmax", *QUICK)
+    ran = cli("evaluate", "good", "truth", "--protocol", "mu", "-p", "scale=ownmax", *ONE)
     assert "mu ownmax" in ran.out
     ran = cli("evaluate", "good", "truth", "-p", "sihdr.normalised=true", *QUICK)
     assert "medians normalised" in ran.out
@@ -292,6 +292,16 @@ def test_tonemap_task(cli: Cli, folders: None) -> None:
         (["good", "truth", "--csv", "good/one.exr", "--overwrite"], 2, ("is one of the inputs",)),
         (["good", "truth", "--task", "tonemap", "--align", "crf"], 2, ("--align: is for HDR",)),
         (["good", "truth", "--task", "tonemap", "--ldr", "photos"], 2, ("--ldr: is for HDR",)),
+        (["good", "truth", "--task", "tonemap", "--protocol", "sihdr"], 2, ("--protocol: is for HDR",)),
+        (["good", "truth", "--task", "tonemap", "--metrics", "psnr_mu"], 2, ("--metrics: is for HDR",)),
+        (["good", "truth", "--task", "tonemap", "--ppd", "60"], 2, ("--ppd: is for HDR",)),
+        (["good", "truth", "--task", "tonemap", "--white-nits", "header"], 2, ("--white-nits: is for HDR",)),
+        (["good", "truth", "--task", "tonemap", "--maps", ".", "--probability-maps"], 2, ("--probability-maps: is for HDR",)),
+        (
+            ["good", "truth", "--protocol", "mu", "--metrics", "log2_rmse"],
+            2,
+            ("--metrics: none of these", "add --protocol raw"),
+        ),
         (["good", "truth", "--task", "paint"], 2, ("paint",)),
     ],
 )
@@ -304,6 +314,14 @@ def test_faults(cli: Cli, folders: None, arguments: list[str], code: int, words:
     for word in words:
         assert word in ran.err
     assert files() == before
+
+
+def test_fail_under_with_the_photos_alone(cli: Cli, folders: None) -> None:
+    arguments = ("evaluate", "truth", "--ldr", "photos", "--protocol", "raw", *QUICK, "--fail-under")
+    ran = cli(*arguments, "pu21_psnr_rgb=90")
+    assert ran.code == 1
+    assert "linear, raw.pu21_psnr_rgb: mean" in ran.err
+    assert cli(*arguments, "pu21_psnr_rgb=1").code == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")

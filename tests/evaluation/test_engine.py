@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scipy import stats
 from hdrcli.errors import HdrcliError, OutputExists, UnwritableOutput, UsageError
 from hdrcli.evaluation import engine, pictures, scoring, storage
 from hdrcli.evaluation.assembly import score_info
+from hdrcli.evaluation.pairs import Unit
 from hdrcli.evaluation.protocols import Missing
 from hdrcli.evaluation.results import Evaluation, Settings
 from hdrcli.metrics.log2_rmse import log2_rmse
@@ -304,7 +306,9 @@ def test_a_protocol_that_fails_leaves_the_others(
         ({"options": {"mu": {"scale": "refmax"}}}, "mu is not among the protocols"),
         ({"options": {"raw": {"nothing": "1"}}}, "nothing"),
         ({"task": "paint"}, "no task 'paint'"),
-        ({"task": "tonemap", "align": "crf"}, "--align: is for HDR"),
+        ({"task": "tonemap", "align": "crf", "metrics": None}, "--align: is for HDR"),
+        ({"task": "tonemap"}, "--metrics: is for HDR"),
+        ({"task": "tonemap", "protocols": ("raw",)}, "--protocol: is for HDR"),
     ],
 )
 def test_settings_that_make_no_sense(root: Path, settings: dict[str, object], words: str) -> None:
@@ -370,3 +374,30 @@ def test_report_pictures_are_the_worst(tmp_path: Path, monkeypatch: pytest.Monke
     assert shown.ldr is not None
     np.testing.assert_array_equal(np.rint(shown.ldr / 257), photo(light(0)))
     assert sum(int(mask.sum()) for mask in shown.regions.values()) == SIZE[0] * SIZE[1]
+
+
+def test_report_pictures_are_held_a_few_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request(root, "good", "poor", protocols=("raw",))
+    found = engine.evaluate(asked)
+    at_once: list[int] = []
+    run = engine.processes.run
+
+    def watched(units: Sequence[Unit], *rest: object, **named: object) -> list[scoring.Scored]:
+        at_once.append(len(units))
+        return run(units, *rest, **named)
+
+    monkeypatch.setattr(engine.processes, "run", watched)
+    monkeypatch.setattr(engine, "VIEWED_AT_ONCE", 5)
+    told: list[tuple[int, int]] = []
+    groups = list(engine.pictures(asked, found, lambda done, total, _: told.append((done, total))))
+    assert at_once == [4, 2]
+    assert [{view.image for view in group} for group in groups] == [{"one"}, {"three"}, {"two"}]
+    assert told == [(n, 6) for n in range(1, 7)]
+
+
+def test_where_regions_come_from_is_told_for_all_images(tmp_path: Path) -> None:
+    root = write_folders(tmp_path)
+    (root / "photos/two.png").unlink()
+    notes = engine.evaluate(request(root, "good", ldr=True, protocols=("raw",))).notes
+    assert any(note.startswith("regions by the codes of the LDR photo") for note in notes)
+    assert any("regions by the reference" in note and "1 of 3 images" in note for note in notes)

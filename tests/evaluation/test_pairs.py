@@ -48,6 +48,13 @@ def test_unpaired_names_are_told_for_each_method(tmp_path: Path) -> None:
     assert next(u for u in found.units if u.image == "one").ldr is None
 
 
+def test_photos_without_a_reference_are_told(tmp_path: Path) -> None:
+    root = write_folders(tmp_path)
+    (root / "truth/two.exr").unlink()
+    found = match([Source("x", root / "good")], root / "truth", root / "photos")
+    assert {(u.method, u.image) for u in found.unmatched} == {("x", "two"), (LINEAR, "two")}
+
+
 def test_other_files_do_not_count(tmp_path: Path) -> None:
     root = write_folders(tmp_path, ["one"])
     (root / "good/readme.txt").write_text("x")

@@ -4,7 +4,8 @@ A protocol's file has
 
 * ``SUMMARY``: a line for listings; ``SOURCE``: the paper, code or thread that it was read in;
 * ``Options``: a frozen dataclass, its fields are the protocol's options (registry.build reads ``key=value`` into them);
-* ``run(pair, options) -> Outcome``.
+* ``run(pair, options) -> Outcome``;
+* ``TAKES_METRICS = True``, if it gives ``pair.metrics`` besides its own numbers.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from hdrcli.evaluation.protocols._aligned import run_aligned
 
 SUMMARY = "PU21 scores in cd/m2, nothing aligned"
 SOURCE = "Mantiuk and Azimi 2021 (PU21), toolbox pu21, pu21_metric"
+TAKES_METRICS = True
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hdrcli.evaluation.protocols._aligned import Align, run_aligned
 
 SUMMARY = "PU21 scores after correcting the test's camera response (Hanji et al. 2022)"
 SOURCE = "Hanji et al. 2022, doi:10.1145/3528233.3530729; toolbox pu21: pu21_metric, crf_correction"
+TAKES_METRICS = True
 
 
 @dataclass(frozen=True)
