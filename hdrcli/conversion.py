@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli import __version__, registry
-from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decoding_table, encode
+from hdrcli import __version__, registry, tonemapping
+from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decode, decoding_table
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, brightest_channel, look_up
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
 from hdrcli.parallel import each
+from hdrcli.tonemapping._curves import srgb_codes
 
 _STRIP_ROWS = 64
+# light of code value 1 is 1 in decode(); this is its reference white: ITU-R BT.2408-7, table 1
+_HDR_WHITE = {Transfer.PQ: 203 / 10000, Transfer.HLG: 0.2650}
 LEARNED = "learned"  # the operator that is no formula: a bundle's G_X
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
 PRIMARIES = {
@@ -348,19 +351,26 @@ class TonemapOptions:
 
 
 def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
-    """An HDR image to LDR: sRGB codes of Rec.709 primaries, uint8 or uint16. Raises MismatchError for an image that is LDR."""
+    """An HDR image to LDR: sRGB codes of Rec.709 primaries, uint8 or uint16.
+
+    Pictures in PQ and HLG are HDR too: white is what ITU-R BT.2408 calls reference white, 203 cd/m2, or 75 % of HLG. An image
+    that is LDR is taken as light up to 1, and the result says so in its notes. Raises what the operator raises.
+    """
     options = options or TonemapOptions()
-    if image.transfer is not Transfer.LINEAR:
-        raise MismatchError("is display-encoded (LDR) already", remedy="use hdrcli expand for the way back")
-    top = 255 if options.bits == 8 else 65535
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
     shown = _learned(image, options) if options.operator == LEARNED else _classical(image, options)
-    for first in range(0, image.height, 256):
-        rows = slice(first, first + 256)
-        out[rows] = np.rint(np.clip(encode(shown(rows), Transfer.SRGB), 0, 1) * top).astype(out.dtype)
+
+    def work(rows: slice) -> None:
+        out[rows] = srgb_codes(shown(rows), options.bits)
+
+    count = max(1, tonemapping.STRIP_PIXELS // image.width)
+    each(work, (slice(first, min(first + count, image.height)) for first in range(0, image.height, count)))
     kept = image.metadata
-    wider = image.primaries is not Primaries.BT709
-    notes = (*kept.notes, f"{image.primaries.label} shown in sRGB; colours beyond that are cut") if wider else kept.notes
+    notes = kept.notes
+    if not (image.is_hdr or image.transfer in _HDR_WHITE):
+        notes += ("is LDR already; tone-mapped as if there were nothing above its white",)
+    if image.primaries is not Primaries.BT709:
+        notes += (f"{image.primaries.label} shown in sRGB; colours beyond that are cut",)
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=notes)
     return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
 
@@ -369,9 +379,9 @@ def _classical(image: Image, options: TonemapOptions) -> Callable[[slice], NDArr
     """Display-linear light of some rows, by an operator of the registry."""
     module = registry.load("hdrcli.tonemapping", options.operator)
     parameters = registry.build(module.Parameters, dict(options.parameters))
-    # as it is: an operator that finds its own exposure would undo ours
-    state = module.prepare(_linear_rows(image, 0.0, slice(None, None, _stride(image))), parameters)
-    return lambda rows: np.asarray(module.apply(_linear_rows(image, options.ev, rows), state), dtype=np.float32)
+    scene = tonemapping.Scene.of(partial(_linear_rows, image, 0.0), image.height, image.width, 2.0**options.ev)
+    state = module.prepare(scene, parameters)
+    return lambda rows: module.apply(_linear_rows(image, options.ev, rows), state, rows.start)
 
 
 def _learned(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray[np.float32]]:
@@ -389,11 +399,31 @@ def _learned(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray
     return lambda rows: toning.apply(light(rows), rows.start)
 
 
-def _stride(image: Image) -> int:
-    return max(1, image.height // 512)
+def _decoded(image: Image, pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Linear light as float32, 1 = LDR white; the same memory where it is that already."""
+    if image.transfer is Transfer.LINEAR:
+        return pixels if pixels.dtype == np.float32 else as_unit_float(pixels)
+    white = np.float32(_HDR_WHITE.get(image.transfer, 1.0))
+    if pixels.dtype.kind == "u":
+        return look_up(decoding_table(image.transfer, int(np.iinfo(pixels.dtype).max) + 1) / white, pixels)
+    light = decode(pixels.astype(np.float32), image.transfer)
+    return np.asarray(np.divide(light, white, out=light))
 
 
 def _linear_rows(image: Image, ev: float, rows: slice) -> NDArray[np.float32]:
-    # fmax and fmin also take NaN away; squares of what is left still fit into float32
-    light = np.fmin(np.fmax(as_unit_float(image.pixels[rows]), 0), np.float32(BRIGHTEST * 2.0**-ev)) * np.float32(2.0**ev)
-    return np.asarray(np.maximum(converted(light, image.primaries, Primaries.BT709), 0), dtype=np.float32)
+    """Scene-linear Rec.709 of some rows times 2^ev, maybe the image's own memory.
+
+    What is negative or NaN becomes 0, and nothing is above BRIGHTEST.
+    """
+    pixels, brightest = _decoded(image, image.pixels[rows]), np.float32(BRIGHTEST * 2.0**-ev)
+    # two looks at all values are faster than the two changes that are hardly ever needed; NaN fails every comparison
+    light = pixels
+    if not (pixels.min() >= 0 and pixels.max() <= brightest):
+        # fmax and fmin also take NaN away; squares of what is left still fit into float32
+        light = np.fmax(pixels, 0)
+        np.fmin(light, brightest, out=light)
+    if ev != 0:
+        light = light * np.float32(2.0**ev)
+    if image.primaries is not Primaries.BT709:
+        light = np.maximum(converted(light, image.primaries, Primaries.BT709), 0)
+    return light

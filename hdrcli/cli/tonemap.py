@@ -136,7 +136,7 @@ def tonemap(
     depth = "16" if bits == 16 else None
     remarks = formats.write(result, job.output, formats.WriteOptions(depth=depth, quality=quality), overwrite=overwrite)
     seconds = time.perf_counter() - started
-    notes = (*image.metadata.notes, *remarks)
+    notes = (*result.metadata.notes, *remarks)
     for note in notes:
         say.warning(job.source_name, note)
     say.result(f"{job}  {image.width}x{image.height} ({operator}, {ev:+g} EV)")

@@ -10,39 +10,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.errors import UsageError
+from hdrcli.tonemapping._exposure import Normalise, brightest_of, check_choice, check_range, log_average, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUMMARY = "logarithmic curve of the HDR papers, mu = 5000"
+    from hdrcli.tonemapping import Scene
+    from hdrcli.tonemapping._curves import Table
+
+SUMMARY = "logarithmic curve of the HDR papers, mu = 5000 (Kalantari & Ramamoorthi 2017)"
+LOCAL = False
+
+_HIGHEST = 2.0**8
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """``mu``: compression. ``peak``: LDR whites that are shown as white."""
+    """``mu``: compression. ``peak``: LDR whites that are shown as white; 0: the picture's brightest channel value.
+
+    ``normalise``: whether that is, as in the papers, the maximum, or the 99.9th percentile, at most 8 stops above the
+    log-average of luminance: a stage light would leave the hall in the dark.
+    """
 
     mu: float = 5000.0
-    peak: float = 64.0
+    peak: float = 0.0
+    normalise: Normalise = "robust"
 
     def __post_init__(self) -> None:
-        for name in ("mu", "peak"):
-            if not 0 < getattr(self, name) <= 1e9:
-                raise UsageError(
-                    f"{getattr(self, name):g} is not above 0 and at most 1e9", where=f"-p {name}", remedy="use more"
-                )
+        check_range("mu", self.mu, 1e-9, 1e9, "5000")
+        check_range("peak", self.peak, 0, 1e12, "0, the picture's brightest,")
+        check_choice("normalise", self.normalise, Normalise)
 
 
-def prepare(sample: NDArray[Any], parameters: Parameters) -> Parameters:
-    """The curve does not depend on the image."""
-    return parameters
-
-
-def apply(light: NDArray[Any], state: Parameters) -> NDArray[Any]:
-    """Each channel through the curve, then decoded, since what is returned is display-linear."""
+def prepare(scene: Scene, parameters: Parameters) -> Table:
+    """The curve from light to display-linear light, which depends on the scene's peak alone."""
     import numpy as np
 
     from hdrcli.color import Transfer, decode
+    from hdrcli.tonemapping._curves import tabulated
 
-    code = np.log1p(light * np.float32(state.mu / state.peak)) / np.float32(np.log1p(state.mu))
-    return decode(np.clip(code, 0, 1), Transfer.SRGB)
+    peak = parameters.peak or brightest_of(scene, parameters.normalise) or 1.0
+    if not parameters.peak and parameters.normalise == "robust":
+        peak = min(peak, _HIGHEST * (log_average(luminance_of(scene)) or 1.0))
+
+    def curve(x: NDArray[Any]) -> NDArray[Any]:
+        code = np.log1p(x * (parameters.mu / peak)) / np.log1p(parameters.mu)
+        return decode(np.clip(code, 0, 1), Transfer.SRGB)
+
+    return tabulated(curve)
+
+
+def apply(light: NDArray[Any], state: Table, first: int = 0) -> NDArray[Any]:
+    """Each channel through the curve, as the papers do."""
+    return state(light)

@@ -1,6 +1,6 @@
-"""Reinhard, Stark, Shirley, Ferwerda 2002, "Photographic tone reproduction for digital images": the global operator.
+"""Reinhard, Stark, Shirley, Ferwerda 2002, "Photographic tone reproduction for digital images".
 
-L = key / L_avg * L_w (eq. 2, L_avg the log-average of eq. 1), L_d = L (1 + L / white^2) / (1 + L) (eq. 4).
+L = key / L_avg * L_w (eq. 2, L_avg the log-average of eq. 1), L_d = L (1 + L / L_white^2) / (1 + L) (eq. 4).
 """
 
 from __future__ import annotations
@@ -8,69 +8,86 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.errors import UsageError
+from hdrcli.tonemapping._exposure import Exposure, Normalise, automatic, check_choice, check_range, extent, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUMMARY = "photographic operator, global (Reinhard et al. 2002)"
+    from hdrcli.tonemapping import Scene
+
+SUMMARY = "photographic operator (Reinhard et al. 2002); local=true dodges and burns"
+LOCAL = False
+
+_WHITE_KEPT = 16.0
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """``key``: what the log-average becomes. ``white``: smallest scaled luminance shown as white, in stops above the key.
+    """``key``: what the log-average becomes, the paper's a. ``white``: smallest scaled luminance shown as white, L_white.
 
-    ``exposure``: "auto" scales by the log-average (the paper); "keep" takes 1.0 as it is, so that pictures can be compared.
+    ``white`` 0: the picture's largest (the paper's default). ``exposure``: "auto" scales by the log-average (the paper);
+    "keep" takes 1.0 as it is and, for ``white`` 0, 16 for white, so that pictures can be compared. ``normalise``: "max" takes
+    all pixels for log-average and largest, as the paper, "robust" leaves out borders and the brightest 0.1 %.
+    ``saturation``: exponent of colour ratios. ``local``: dodging and burning (eq. 9), with ``phi``, the sharpening of eq. 7,
+    ``epsilon``, the threshold of eq. 8, and ``scales``, how many of them, each 1.6 times the one before.
     """
 
     key: float = 0.18
-    white: float = 6.5
-    exposure: str = "auto"
+    white: float = 0.0
+    exposure: Exposure = "auto"
+    normalise: Normalise = "robust"
+    saturation: float = 1.0
+    local: bool = False
+    phi: float = 8.0
+    epsilon: float = 0.05
+    scales: int = 8
 
     def __post_init__(self) -> None:
-        if not 0 < self.key <= 100:
-            raise UsageError(f"{self.key:g} is not above 0 and at most 100", where="-p key", remedy="0.18 is usual")
-        if not -10 <= self.white <= 60:
-            raise UsageError(f"{self.white:g} is not within -10..60 stops", where="-p white", remedy="6.5 is usual")
-        if self.exposure not in ("auto", "keep"):
-            fault = f"exposure is auto or keep, not {self.exposure!r}"
-            raise UsageError(fault, where="-p exposure", remedy="leave it out for auto")
+        check_range("key", self.key, 1e-6, 100, "0.18")
+        check_range("white", self.white, 0, 1e12, "0, the picture's largest,")
+        check_choice("exposure", self.exposure, Exposure)
+        check_choice("normalise", self.normalise, Normalise)
+        check_range("saturation", self.saturation, 0, 4, "1")
+        check_range("phi", self.phi, 0, 100, "8")
+        check_range("epsilon", self.epsilon, 1e-6, 1, "0.05")
+        check_range("scales", self.scales, 1, 16, "8")
 
 
-@dataclass(frozen=True)
-class State:
-    """Factor to scaled luminance, and the scaled luminance that becomes white."""
-
-    scale: float
-    white: float
-
-
-def prepare(sample: NDArray[Any], parameters: Parameters) -> State:
-    """Log-average luminance of the image (eq. 1), black left out: a border or a cut-out shall not brighten the rest."""
-    import numpy as np
-
-    from hdrcli.color import luminance
-
-    scale = 1.0
-    if parameters.exposure == "auto":
-        y = luminance(sample).astype(np.float64)
-        lit = y[y > 1e-4]
-        average = float(np.exp(np.mean(np.log(lit)))) if lit.size else parameters.key
-        scale = parameters.key / average
-    return State(scale, parameters.key * 2.0**parameters.white)
+def scale_and_white(scene: Scene, parameters: Parameters) -> tuple[float, float]:
+    """The factor to scaled luminance (eq. 2), and the scaled luminance that becomes white, L_white of eq. 4."""
+    y = luminance_of(scene, parameters.normalise)
+    scale = automatic(y, parameters.key, parameters.exposure, parameters.normalise)
+    if parameters.white:
+        return scale, parameters.white
+    if parameters.exposure == "keep":
+        return scale, _WHITE_KEPT
+    # at least 1: in a flat picture nothing need be white, and eq. 4 would stretch its contrast
+    return scale, max(scale * extent(y, parameters.normalise)[1], 1.0)
 
 
-def apply(light: NDArray[Any], state: State) -> NDArray[Any]:
-    """Luminance through eq. 4, RGB ratios kept; what leaves the gamut is drawn towards white of equal luminance."""
-    import numpy as np
+def prepare(scene: Scene, parameters: Parameters) -> Any:
+    """Log-average and largest luminance of the scene, made into a curve; for ``local`` the surroundings of each pixel."""
+    if parameters.local:
+        from hdrcli.tonemapping._reinhard_local import prepare as look_around
 
-    from hdrcli.color import luminance
+        return look_around(scene, parameters)
+    from hdrcli.tonemapping._curves import luminance_curve
 
-    scaled = light * np.float32(state.scale)
-    y = luminance(scaled)[..., None]
-    display = np.minimum(y * (1 + y / np.float32(state.white**2)) / (1 + y), 1)
-    rgb = scaled * (display / np.maximum(y, np.float32(1e-9)))
-    # desaturate instead of clipping channels, which would shift the hue
-    top = np.maximum(np.maximum(rgb[..., :1], rgb[..., 1:2]), rgb[..., 2:])
-    mix = np.clip((1 - display) / np.maximum(top - display, np.float32(1e-6)), 0, 1)
-    return np.asarray(np.where(top > 1, display + mix * (rgb - display), rgb))
+    scale, white = scale_and_white(scene, parameters)
+
+    def curve(y: NDArray[Any]) -> NDArray[Any]:
+        scaled = scale * y
+        return scaled * (1 + scaled / white**2) / (1 + scaled)
+
+    return luminance_curve(curve, parameters.saturation)
+
+
+def apply(light: NDArray[Any], state: Any, first: int = 0) -> NDArray[Any]:
+    """Luminance through eq. 4, or eq. 9 where ``local``; colour kept, what leaves the gamut drawn towards white."""
+    from hdrcli.tonemapping._curves import LuminanceCurve, apply_luminance
+
+    if isinstance(state, LuminanceCurve):
+        return apply_luminance(light, state, first)
+    from hdrcli.tonemapping._reinhard_local import apply as dodge_and_burn
+
+    return dodge_and_burn(light, state, first)
