@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS = "g_y.safetensors"
+CHECKPOINT = "checkpoint.pt"
+MANIFEST = "checkpoint.json"  # of a checkpoint in pieces: their names, lengths and SHA-256
 METADATA_KEY = "hdrcli"
 
 
@@ -73,19 +76,21 @@ def is_weights(path: Path, role: str = "g_y") -> bool:
     """Is there something at this path that :func:`load` may read: a weights file by its extension, or a folder with one?"""
     try:
         file = _weights_file(path, role)
-        return file.is_file() and file.suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
+        known = file.name == MANIFEST or file.suffix.lower() in (".pt", ".pth", ".safetensors", ".onnx")
+        return file.is_file() and known
     except OSError:  # a name too long, a folder that may not be searched
         return False
 
 
 def _weights_file(path: Path, role: str) -> Path:
     """The file that stands for a path: the path itself, or what a run or bundle folder holds."""
-    return next((p for p in (path / "checkpoint.pt", path / weights_name(role)) if p.is_file()), path)
+    return next((p for p in (path / CHECKPOINT, path / MANIFEST, path / weights_name(role)) if p.is_file()), path)
 
 
 def load(path: Path, device: str = "auto", role: str = "g_y") -> TorchGenerator:
-    """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors`` or ``.pt`` file.
+    """A generator from a run folder, bundle folder with ``g_y.safetensors``, ``.safetensors``, ``.pt`` or ``checkpoint.json``.
 
+    A run's checkpoint may be whole or in pieces; the last of these files names them.
     ``role``: "g_y", or "g_x" for the way back. Raises MissingExtra without torch, MissingModel, ModelError for files that are
     damaged or foreign, MissingRequirement without CUDA where it is asked for, UsageError for the number of a card that is not
     there.
@@ -146,7 +151,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _read_checkpoint(path: Path, role: str) -> tuple[dict[str, Any], dict[str, Any]]:
     import torch
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    source: Path | io.BytesIO = joined(path) if path.name == MANIFEST else path
+    state = torch.load(source, map_location="cpu", weights_only=True)
     # checkpoints from before there was a G_X describe G_Y alone
     descriptions = {**state.get("generators", {}), "g_y.onnx": state["generator"]}
     if role == "g_x" and "g_x.onnx" not in descriptions:
@@ -154,6 +160,31 @@ def _read_checkpoint(path: Path, role: str) -> tuple[dict[str, Any], dict[str, A
     prefix = f"{role}."
     averaged = {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
     return descriptions[f"{role}.onnx"], averaged
+
+
+def joined(manifest: Path) -> io.BytesIO:
+    """The pieces of a checkpoint that a manifest names, one after the other, each checked.
+
+    Raises ModelError for a manifest that is none, and for pieces that are missing or not the ones it names.
+    """
+    content = io.BytesIO()
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))
+        entries = [(str(e["file"]), int(e["bytes"]), str(e["sha256"])) for e in listed["pieces"]]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelError("is no manifest of a checkpoint", where=manifest, remedy="delete it, or name another run") from error
+    for name, length, digest in entries:
+        piece = manifest.parent / Path(name).name
+        try:
+            data = piece.read_bytes()
+        except OSError as error:
+            remedy = "copy all pieces of the checkpoint"
+            raise ModelError(f"can't be read: {error.strerror}", where=piece, remedy=remedy) from error
+        if len(data) != length or hashlib.sha256(data).hexdigest() != digest:
+            raise ModelError("is not the piece that the manifest names", where=piece, remedy="copy it again")
+        content.write(data)
+    content.seek(0)
+    return content
 
 
 def _digest(path: Path) -> str:

@@ -32,7 +32,9 @@ from hdrcli import registry
 from hdrcli.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 Kind = Literal["maps", "embeddings", "masks"]
@@ -62,6 +64,23 @@ class MapsProvider(Protocol):
         ``source``: for *outputs* of G_Y, the codes of the LDR images that they were made from. "Overexposed" then means flat
         where the source had clipped, never bright: a loss on brightness would train highlights away.
         """
+        ...
+
+
+class PictureMapsProvider(MapsProvider, Protocol):
+    """What a guide of kind "maps" builds that is slow or costs money: it can be asked about a whole picture once.
+
+    ``longest_side``: larger pictures may be reduced to it; more is not looked at.
+    """
+
+    longest_side: int
+
+    def regions(self, pixels: NDArray[np.uint8]) -> Any | None:
+        """What is wrong with a picture, ``(H, W, 3) uint8``, in a form of its own; None if there is no answer."""
+        ...
+
+    def planes(self, regions: Any, height: int, width: int) -> NDArray[np.float32]:
+        """``(3, height, width)`` in [0, 1]: artifact, overexposed, underexposed."""
         ...
 
 
@@ -95,7 +114,8 @@ class PatchContrastProvider(Protocol):
 
 
 class MasksProvider(Protocol):
-    """What a guide of kind "masks" builds."""
+    """What a guide of kind "masks" builds. It may say in ``areas(ldr_codes)`` what it wants to know of the LDR, ``(N, a, K,
+    c)``, and take it as a third argument."""
 
     def soft_iou(self, ldr_codes: Tensor, output_codes: Tensor) -> Tensor:
         """``(N,)`` in [0, 1]: mean intersection over union of the two images' masks; the gradient goes to ``output_codes``."""
@@ -126,9 +146,9 @@ def mean_soft_iou(reference: Tensor, masks: Tensor, weight: Tensor | None = None
     Equal to intersection over union for masks of 0 and 1, and 1 for equal masks of any values (the Ruzicka similarity), which
     the usual product form is not. ``weight``: ``(N, K)``, what each mask counts.
     """
-    smaller = reference.minimum(masks).sum((2, 3))
-    larger = reference.maximum(masks).sum((2, 3))
-    iou = (smaller + 1e-6) / (larger + 1e-6)  # two empty masks are equal
+    # min(a, b) = (a + b - |a - b|) / 2, max(a, b) likewise: one pass for both
+    both, apart = reference.sum((2, 3)) + masks.sum((2, 3)), (reference - masks).abs().sum((2, 3))
+    iou = (both - apart + 2e-6) / (both + apart + 2e-6)  # two empty masks are equal
     return iou.mean(1) if weight is None else (iou * weight).sum(1) / weight.sum(1).clamp(min=1e-6)
 
 
@@ -166,6 +186,7 @@ __all__ = [
     "MapsProvider",
     "MasksProvider",
     "PatchContrastProvider",
+    "PictureMapsProvider",
     "create",
     "equalized",
     "mean_soft_iou",

@@ -18,6 +18,7 @@ They are heuristics: a fine weave may look like ringing, a distant berry like a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,18 @@ from torch.nn import functional
 
 from hdrcli.errors import UsageError
 from hdrcli.perception import Maps
+from hdrcli.perception._windows import (
+    both_sides,
+    box,
+    difference,
+    larger,
+    largest,
+    linear,
+    mean_of,
+    second_nearest,
+    shifted,
+    smaller,
+)
 
 KIND = "maps"
 SUMMARY = "clipped and crushed codes, banding, blocking, ringing and colour specks; offline, differentiable"
@@ -66,74 +79,99 @@ class Config:
                 raise UsageError(f"{name} can't be {getattr(self, name):g}", where=name, remedy=remedy)
 
 
+class _SmoothStep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
+        s = (x - low).div_(high - low).clamp_(0, 1)
+        ctx.save_for_backward(s)
+        ctx.width = high - low
+        return (3 - 2 * s).mul_(s).mul_(s)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (s,) = ctx.saved_tensors
+        return (1 - s).mul_(s).mul_(6 / ctx.width).mul_(gradients[0]), None, None
+
+
 def _smoothstep(x: Tensor, low: float, high: float) -> Tensor:
+    """0 up to ``low``, 1 from ``high`` on; the other way round if ``low`` is the larger one."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        step: Tensor = _SmoothStep.apply(x, low, high)  # type: ignore[no-untyped-call]
+        return step
     s = ((x - low) / (high - low)).clamp(0, 1)
     return s * s * (3 - 2 * s)
 
 
-def _visible(x: Tensor, half: float) -> Tensor:
-    """How much a fault of strength x >= 0 shows: x^4 / (x^4 + half^4). Never quite 1: the worst faults have a gradient too."""
-    power = (x / half) ** 4
+def _visible(square: Tensor, half: float) -> Tensor:
+    """How much a fault of strength x >= 0 shows: x^4 / (x^4 + half^4), of x^2. Never quite 1: the worst have a gradient too."""
+    power = (square / half**2).square()
     return power / (1 + power)
 
 
-def _box(x: Tensor, rows: int, columns: int) -> Tensor:
-    """Mean over a window; beyond the border the image goes on as it ends."""
-    padded = functional.pad(x, (columns // 2, columns // 2, rows // 2, rows // 2), mode="replicate")
-    return _window_sums(_window_sums(padded, rows, -2), columns, -1) / (rows * columns)
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        inside: Tensor = (x == x.clamp(0, 1)).to(x.dtype)
+        return gradients[0] * inside
 
 
-def _window_sums(x: Tensor, size: int, dim: int) -> Tensor:
-    """Sums of ``size`` neighbours along an axis, from those of 1, 2, 4 ... of them.
-
-    A few times quicker than pooling, forwards and backwards; and unlike differences of running sums never below 0 for values
-    that are not.
-    """
-
-    def part(values: Tensor, start: int, left_out: int) -> Tensor:
-        stop = -left_out or None
-        return values[..., start:stop] if dim == -1 else values[..., start:stop, :]
-
-    total: Tensor | None = None
-    sums, width, start = x, 1, 0
-    while True:
-        if size & width:
-            piece = part(sums, start, size - width - start)
-            total = piece if total is None else total + piece
-            start += width
-        if 2 * width > size:
-            assert total is not None  # the highest bit of the size is set
-            return total
-        sums, width = part(sums, 0, width) + part(sums, width, 0), 2 * width
+def _cut(x: Tensor) -> Tensor:
+    """``x.clamp(0, 1)``."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        cut: Tensor = _Cut.apply(x)  # type: ignore[no-untyped-call]
+        return cut
+    return x.clamp(0, 1)
 
 
-def _largest(x: Tensor, rows: int, columns: int) -> Tensor:
-    down = functional.max_pool2d(x, (rows, 1), stride=1, padding=(rows // 2, 0))
-    return functional.max_pool2d(down, (1, columns), stride=1, padding=(0, columns // 2))
+class _LargestChannel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        largest = _largest_channel(x)
+        ctx.save_for_backward(x, largest)
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        x, largest = ctx.saved_tensors
+        there: Tensor = (x == largest).to(x.dtype)
+        return there * (gradients[0] / (there[:, 0:1] + there[:, 1:2] + there[:, 2:3]))
 
 
-def _shifted(x: Tensor, dy: int, dx: int) -> Tensor:
-    """``out[y, x] = in[y + dy, x + dx]``; beyond the border the image goes on as it ends."""
-    height, width = x.shape[-2:]
-    padded = functional.pad(x, (max(-dx, 0), max(dx, 0), max(-dy, 0), max(dy, 0)), mode="replicate")
-    top, left = max(dy, 0), max(dx, 0)
-    return padded[..., top : top + height, left : left + width]
+def _largest_channel(x: Tensor) -> Tensor:
+    """``x.amax(1, keepdim=True)``, ``(N, 3, H, W)``; likewise equal channels share the gradient."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        largest: Tensor = _LargestChannel.apply(x)  # type: ignore[no-untyped-call]
+        return largest
+    return torch.maximum(torch.maximum(x[:, 0:1], x[:, 1:2]), x[:, 2:3])
 
 
-def _luma(codes: Tensor) -> Tensor:
-    """Y of ITU-R BT.601, as JPEG has it: ``(N, 1, H, W)``."""
-    return 0.299 * codes[:, 0:1] + 0.587 * codes[:, 1:2] + 0.114 * codes[:, 2:3]
+def _luma_chroma(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Y of ITU-R BT.601, as JPEG has it, ``(N, 1, H, W)``, and Cb and Cr, ``(N, 2, H, W)`` in [-0.5, 0.5]."""
 
+    def forth(codes: Tensor) -> Tensor:
+        r, g, b = torch.split(codes.contiguous(), 1, 1)
+        y = 0.299 * r + 0.587 * g + 0.114 * b
+        return torch.cat([y, (b - y) / 1.772, (r - y) / 1.402], 1)
 
-def _chroma(codes: Tensor) -> Tensor:
-    """Cb and Cr of ITU-R BT.601, ``(N, 2, H, W)`` in [-0.5, 0.5]."""
-    y = _luma(codes)
-    return torch.cat([(codes[:, 2:] - y) / 1.772, (codes[:, :1] - y) / 1.402], 1)
+    def back(gradient: Tensor) -> Tensor:
+        y, cb, cr = torch.split(gradient, 1, 1)
+        b, r = cb / 1.772, cr / 1.402
+        y = y - b - r
+        return torch.cat([0.299 * y + r, 0.587 * y, 0.114 * y + b], 1)
+
+    luma, chroma = linear(codes, forth, back).split_with_sizes([1, 2], 1)
+    return luma, chroma
 
 
 def _per_axis(luma: Tensor) -> tuple[Tensor, Tensor]:
     """The image and its transpose, so that every detector is written for steps along x once."""
-    return luma, luma.transpose(2, 3)
+    return luma, luma.transpose(2, 3).contiguous()
 
 
 def banding(codes: Tensor) -> Tensor:
@@ -144,22 +182,25 @@ def banding(codes: Tensor) -> Tensor:
     steps would look the same, sum d^2 / sum |d| their height. Banding is two steps or more, 2 to 15 codes high,
     all up or all down, with little else between. Steps of one code are what 8 bits can't avoid.
     """
+    return _banding(_luma_chroma(codes)[0])
+
+
+def _banding(luma: Tensor) -> Tensor:
     found = []
-    for axis, luma in enumerate(_per_axis(_luma(codes))):
-        d = _shifted(luma, 0, 1) - _shifted(luma, 0, -1)
-        beside = _shifted(d, 0, -2).abs() + _shifted(d, 0, 2).abs()
-        small = 1 - _smoothstep(d.abs(), 15 * _CODE, 25 * _CODE)
-        size = (d.abs() - beside).clamp(min=0) * small
-        total, square, signed, all_there_is = (
-            _box(v, 5, _BAND_WINDOW) for v in (size, size.square(), size * d.sign(), d.abs() * small)
-        )
+    for axis, plane in enumerate(_per_axis(luma)):
+        d = difference(plane, -1, 1, -1)
+        height = d.abs()
+        small = _smoothstep(height, 25 * _CODE, 15 * _CODE)
+        size = functional.relu(height - both_sides(height, 2, -1)) * small
+        maps = (size, size.square(), size * d.detach().sign(), height * small)
+        total, square, signed, all_there_is = (box(v, 5, _BAND_WINDOW) for v in maps)
         height = square / (total + _EPS)
         steps = _BAND_WINDOW / 2 * total.square() / (square + _EPS**2)  # each is found at two pixels
         one_way = _smoothstep(signed.abs() / (total + _EPS), 0.5, 0.9)
         nothing_else = _smoothstep(total / (all_there_is + _EPS), 0.5, 0.8)
-        value = _smoothstep(steps, 1.3, 2.0) * one_way * nothing_else * _visible(height, 3 * _CODE)
+        value = _smoothstep(steps, 1.3, 2.0) * one_way * nothing_else * _visible(height.square(), 3 * _CODE)
         found.append(value if axis == 0 else value.transpose(2, 3))
-    return torch.maximum(*found)
+    return larger(*found)
 
 
 def blocking(codes: Tensor) -> Tensor:
@@ -168,14 +209,18 @@ def blocking(codes: Tensor) -> Tensor:
     A border is a step that returns eight pixels on or before, and is more than twice what happens between; there must be
     borders across both axes. Wherever the grid begins: crops and scaled pictures are welcome.
     """
+    return _blocking(_luma_chroma(codes)[0])
+
+
+def _blocking(luma: Tensor) -> Tensor:
     found = []
-    for axis, luma in enumerate(_per_axis(_luma(codes))):
-        step = _box((_shifted(luma, 0, 1) - luma).abs(), 7, 1)
-        before, after = _shifted(step, 0, -_BLOCK), _shifted(step, 0, _BLOCK)
-        returning = torch.maximum(torch.minimum(before, step), torch.minimum(step, after))
-        inside = torch.stack([_shifted(step, 0, k) for k in (-3, -2, -1, 1, 2, 3)]).mean(0)
-        border = _visible((returning - 2 * inside).clamp(min=0), 2.5 * _CODE)
-        value = _largest(border, 1, _BLOCK + 1)  # the whole block, not its border alone
+    for axis, plane in enumerate(_per_axis(luma)):
+        step = box(difference(plane, 0, 1, -1).abs(), 7, 1)
+        before, after = shifted(step, -_BLOCK, -1), shifted(step, _BLOCK, -1)
+        returning = smaller(step, larger(before, after))
+        inside = mean_of(step, (-3, -2, -1, 1, 2, 3), -1)
+        border = _visible(functional.relu(returning - 2 * inside).square(), 2.5 * _CODE)
+        value = largest(border, 1, _BLOCK + 1)  # the whole block, not its border alone
         found.append(value if axis == 0 else value.transpose(2, 3))
     return found[0] * found[1]
 
@@ -186,22 +231,27 @@ def ringing(codes: Tensor) -> Tensor:
     Within eight pixels of an edge, and of what is much weaker than it: the gradient lies along one direction (the structure
     tensor's coherence), goes up as much as down, is visible, and fades away from edges: stripes and grain go on.
     """
-    luma = _luma(codes)
-    gx, gy = _shifted(luma, 0, 1) - luma, _shifted(luma, 1, 0) - luma
+    return _ringing(_luma_chroma(codes)[0])
+
+
+def _ringing(luma: Tensor) -> Tensor:
+    gx, gy = difference(luma, 0, 1, -1), difference(luma, 0, 1, -2)
     size = (gx.square() + gy.square() + _EPS**2).sqrt()
-    edge = _largest(size, 2 * _RING_REACH + 1, 2 * _RING_REACH + 1)
-    weak = 1 - _smoothstep(size / (edge + _EPS), 0.3, 0.6)
+    edge = largest(size, 2 * _RING_REACH + 1, 2 * _RING_REACH + 1)
+    weak = _smoothstep(size / (edge + _EPS), 0.6, 0.3)
     gx, gy = gx * weak, gy * weak
-    xx, yy, xy = (_box(v, 9, 9) for v in (gx.square(), gy.square(), gx * gy))
-    energy = xx + yy
-    coherence = ((xx - yy).square() + 4 * xy.square()) / (energy.square() + _EPS**2)
-    one_way = _box(gx, 9, 9).abs() + _box(gy, 9, 9).abs()
-    both_ways = 1 - one_way / (_box(gx.abs(), 9, 9) + _box(gy.abs(), 9, 9) + _EPS)
-    visible = _visible((energy + _EPS**2).sqrt(), 3 * _CODE)
-    near = _largest(_smoothstep(size, 0.08, 0.2), 9, 9)
-    ripple = gx.square() + gy.square()
-    around, beyond = (_box(ripple * zone, 25, 25) / (_box(zone, 25, 25) + _EPS) for zone in (near, 1 - near))
-    fading = _smoothstep(around / (beyond + _CODE**2 / 4), 2, 4) * _smoothstep(_box(1 - near, 25, 25), 0.1, 0.3)
+    xx, yy = gx.square(), gy.square()
+    ripple = xx + yy
+    maps = (ripple, xx - yy, gx * gy, gx, gy, gx.abs() + gy.abs())
+    energy, unlike, xy, mean_x, mean_y, mean_size = (box(v, 9, 9) for v in maps)
+    coherence = (unlike.square() + 4 * xy.square()) / (energy.square() + _EPS**2)
+    both_ways = 1 - (mean_x.abs() + mean_y.abs()) / (mean_size + _EPS)
+    visible = _visible(energy + _EPS**2, 3 * _CODE)
+    near = largest(_smoothstep(size, 0.08, 0.2), 9, 9)
+    far = 1 - near
+    near_ripple, share_near, far_ripple, share_far = (box(v, 25, 25) for v in (ripple * near, near, ripple * far, far))
+    around, beyond = near_ripple / (share_near + _EPS), far_ripple / (share_far + _EPS)
+    fading = _smoothstep(around / (beyond + _CODE**2 / 4), 2, 4) * _smoothstep(share_far, 0.1, 0.3)
     value = _smoothstep(edge, 0.08, 0.2) * _smoothstep(coherence, 0.3, 0.7) * _smoothstep(both_ways, 0.4, 0.8)
     return value * visible * fading
 
@@ -212,11 +262,11 @@ def outliers(codes: Tensor) -> Tensor:
     The distance in chroma to the second most alike of the eight pixels at distance 3: edges, corners and lines have two of
     their own.
     """
-    chroma = _chroma(codes)
-    ring = [(dy, dx) for dy in (-_SPECK, 0, _SPECK) for dx in (-_SPECK, 0, _SPECK) if (dy, dx) != (0, 0)]
-    square = torch.cat([(_shifted(chroma, dy, dx) - chroma).square().sum(1, keepdim=True) for dy, dx in ring], 1)
-    second = square.topk(2, dim=1, largest=False).values[:, 1:]
-    return _visible((second + _EPS**2).sqrt(), 0.1)
+    return _outliers(_luma_chroma(codes)[1])
+
+
+def _outliers(chroma: Tensor) -> Tensor:
+    return _visible(second_nearest(chroma, _SPECK) + _EPS**2, 0.1)
 
 
 def clipped(codes: Tensor, over_from: float = Config.over_from) -> Tensor:
@@ -226,7 +276,7 @@ def clipped(codes: Tensor, over_from: float = Config.over_from) -> Tensor:
 
 def crushed(codes: Tensor, under_to: float = Config.under_to) -> Tensor:
     """``(N, 1, H, W)``: 1 where all three channels are 0, falling to 0 where one reaches code ``under_to``."""
-    return (1 - codes.amax(1, keepdim=True) / under_to).clamp(0, 1)
+    return (1 - _largest_channel(codes) / under_to).clamp(0, 1)
 
 
 def flat_ceiling(
@@ -244,14 +294,15 @@ def flat_ceiling(
     clip is no variation. Of the channels the flattest clipped one counts. Brightness plays no part. With a deviation and not a
     variance, the smallest ripple has a gradient that raises it.
     """
-    lost = clipped(source_codes, over_from).to(t_image)
-    share = _box(lost, window, window).clamp(min=_EPS)
+    t_image = t_image.contiguous()
+    lost = clipped(source_codes, over_from).to(t_image).contiguous()
+    share = box(lost, window, window).clamp(min=_EPS)
     # from the mean of what clipped, so that no difference of large numbers is taken
     origin = (lost * t_image.detach()).sum((2, 3), keepdim=True) / lost.sum((2, 3), keepdim=True).clamp(min=_EPS)
-    first = _box(lost * (t_image - origin), window, window) / share
-    second = _box(lost * (t_image - origin).square(), window, window) / share
+    first = box(lost * (t_image - origin), window, window) / share
+    second = box(lost * (t_image - origin).square(), window, window) / share
     spread = ((second - first.square()).clamp(min=0) + 1e-8).sqrt() - 1e-4
-    return (lost * torch.exp(-spread / deviation)).amax(1, keepdim=True)
+    return _largest_channel(lost * torch.exp(-spread / deviation))
 
 
 class ExposureMaps:
@@ -259,27 +310,38 @@ class ExposureMaps:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        chosen = {banding: config.banding, blocking: config.blocking, ringing: config.ringing, outliers: config.outliers}
-        self._detectors = [detector for detector, on in chosen.items() if on]
 
     def artifact(self, codes: Tensor) -> Tensor:
         """``(N, 3, H, W)`` codes to ``(N, 1, H, W)``: 1 - product of (1 - each detector)."""
-        clean = torch.ones_like(codes[:, :1])
-        for detector in self._detectors:
-            clean = clean * (1 - detector(codes))
+        config = self.config
+        codes = _cut(codes if codes.dtype == torch.float64 else codes.float())
+        luma, chroma = _luma_chroma(codes)
+        of_luma = ((_banding, config.banding), (_blocking, config.blocking), (_ringing, config.ringing))
+        found = [detector(luma) for detector, on in of_luma if on] + ([_outliers(chroma)] if config.outliers else [])
+        clean = torch.ones_like(luma)
+        for value in found:
+            clean = clean * (1 - value)
         return 1 - clean
 
-    def maps(self, codes: Tensor, *, source: Tensor | None = None) -> Maps:
-        """See :class:`hdrcli.perception.MapsProvider`."""
+    def maps(
+        self,
+        codes: Tensor,
+        *,
+        source: Tensor | None = None,
+        artifact: Tensor | None = None,
+        under: Tensor | None = None,
+    ) -> Maps:
+        """See :class:`hdrcli.perception.MapsProvider`. ``artifact``, ``under``: maps that are known already."""
         config = self.config
-        codes = (codes if codes.dtype == torch.float64 else codes.float()).clamp(0, 1)
+        codes = _cut(codes if codes.dtype == torch.float64 else codes.float())
         if source is None:
-            over = clipped(codes, config.over_from).amax(1, keepdim=True)
+            over = clipped(_largest_channel(codes), config.over_from)
         else:
             over = flat_ceiling(
                 codes, source, over_from=config.over_from, window=config.flat_window, deviation=config.flat_deviation
             )
-        return Maps(self.artifact(codes), over, crushed(codes, config.under_to))
+        artifact = self.artifact(codes) if artifact is None else artifact
+        return Maps(artifact, over, crushed(codes, config.under_to) if under is None else under)
 
 
 def build(config: Config) -> ExposureMaps:

@@ -191,7 +191,7 @@ class LLMMaps:
                 instead = exposure.build(exposure.Config())
                 found.append(instead.maps(codes[i : i + 1], source=None if source is None else source[i : i + 1]).stacked())
             else:
-                planes = _answers.rasterised(regions, pixels.shape[0], pixels.shape[1], self.config.least_confidence)
+                planes = self.planes(regions, pixels.shape[0], pixels.shape[1])
                 found.append(torch.from_numpy(planes)[None].to(codes.device))
         artifact, over, under = torch.cat(found).split_with_sizes([1, 1, 1], 1)
         return Maps(artifact, over, under)
@@ -220,6 +220,15 @@ class LLMMaps:
         except OSError as error:
             self._say_once(f"llm: answers can't be kept in the cache: {error.strerror or 'disk error'}")
         return regions
+
+    @property
+    def longest_side(self) -> int:
+        """See :class:`hdrcli.perception.PictureMapsProvider`."""
+        return self.config.side
+
+    def planes(self, regions: tuple[Region, ...], height: int, width: int) -> NDArray[np.float32]:
+        """Regions as maps, ``(3, height, width)``; those that the model is not sure of are left out."""
+        return _answers.rasterised(regions, height, width, self.config.least_confidence)
 
     def _count_failure(self, failure: _Failed, key: str) -> None:
         self._counts["replaced"] += 1

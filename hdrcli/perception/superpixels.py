@@ -60,54 +60,77 @@ class Superpixels:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def _features(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours ``(N, 3, h, w)`` and places ``(1, 2, h, w)``; distances of 1 are as far as two seeds."""
+    def _values(self, codes: Tensor) -> Tensor:
+        """What a pixel is chosen by, at reduced size: ``(N, 6, h, w)``: colours, places, ones.
+
+        Distances of places of 1 are as far as two seeds.
+        """
         height, width = codes.shape[-2:]
         scale = min(1.0, self.config.side / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
         small = functional.interpolate(codes, size=size, mode="area")
-        y = (torch.arange(size[0], device=codes.device, dtype=small.dtype) + 0.5) / size[0] * self.config.seeds
-        x = (torch.arange(size[1], device=codes.device, dtype=small.dtype) + 0.5) / size[1] * self.config.seeds
-        return standardized(small), torch.stack(torch.meshgrid(y, x, indexing="ij"))[None]
+        y, x = (
+            (torch.arange(n, device=codes.device, dtype=small.dtype) + 0.5) / n * self.config.seeds - self.config.seeds / 2
+            for n in size
+        )
+        fixed = torch.stack([*torch.meshgrid(y, x, indexing="ij"), small.new_ones(size)])
+        return torch.cat([standardized(small), fixed.expand(len(codes), -1, -1, -1)], 1)
 
-    def _choose(self, colours: Tensor, places: Tensor, centres: tuple[Tensor, Tensor]) -> Tensor:
-        """Masks ``(N, K, h, w)``: each pixel's softmax over K centres: colours ``(N, K, 3)`` and places ``(N, K, 2)``."""
-        near = [self._square_distance(value, centre) for value, centre in zip((colours, places), centres, strict=True)]
-        return torch.softmax(-self.config.sharpness * (self.config.colour * near[0] + near[1]), 1)
+    def _scores(self, means: Tensor, colour: float, sharpness: float) -> Tensor:
+        """``(N, K, 6)``: what of :meth:`_values` makes a pixel choose an area with these means, ``(N, K, 5)``.
+
+        Its product with the values is - sharpness (colour (c - means' c)^2 + (p - means' p)^2), but for what is the same for
+        all areas, which a softmax does not see.
+        """
+        weight = means.new_tensor([colour] * 3 + [1.0] * 2) * sharpness
+        return torch.cat([2 * weight * means, -(weight * means.square()).sum(2, keepdim=True)], 2)
+
+    def _chosen(self, scores: Tensor, values: Tensor) -> Tensor:
+        """Masks ``(N, K, h w)``: each pixel's softmax over K areas."""
+        return torch.softmax(scores @ values.flatten(2), 1)
 
     @staticmethod
-    def _square_distance(values: Tensor, centres: Tensor) -> Tensor:
-        cross = torch.einsum("nkc,nchw->nkhw", centres, values.expand(centres.shape[0], -1, -1, -1))
-        return values.square().sum(1, keepdim=True) - 2 * cross + centres.square().sum(2)[..., None, None]
+    def _means(masks: Tensor, values: Tensor) -> Tensor:
+        """Mean colour and place of each mask: ``(N, K, 5)``."""
+        sums = masks @ values.flatten(2).transpose(1, 2)
+        return sums[..., :5] / sums[..., 5:].clamp(min=1e-6)
 
-    @staticmethod
-    def _mean(masks: Tensor, values: Tensor) -> Tensor:
-        """Mean of ``values`` in each mask: ``(N, K, C)``."""
-        total = torch.einsum("nkhw,nchw->nkc", masks, values.expand(masks.shape[0], -1, -1, -1))
-        return total / masks.sum((2, 3))[..., None].clamp(min=1e-6)
+    def areas(self, ldr_codes: Tensor) -> Tensor:
+        """What :meth:`soft_iou` wants to know of LDR images: ``(N, 2, K, 6)``, without gradient. See :meth:`_scores`.
 
-    def masks(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Masks ``(N, K, h, w)`` of LDR images and their centres' places ``(N, K, 2)``, at reduced size."""
-        colours, places = self._features(codes)
-        count = self.config.seeds
-        # the first areas: what is nearest to each seed of the grid
-        seeds = torch.arange(count, device=codes.device, dtype=places.dtype) + 0.5
-        grid = torch.stack(torch.meshgrid(seeds, seeds, indexing="ij"), -1).view(1, -1, 2).expand(codes.shape[0], -1, -1)
-        masks = torch.softmax(-4 * self._square_distance(places, grid), 1)
-        for _ in range(self.config.rounds):
-            masks = self._choose(colours, places, (self._mean(masks, colours), self._mean(masks, places)))
-        return masks, self._mean(masks, places)
-
-    def soft_iou(self, ldr_codes: Tensor, output_codes: Tensor) -> Tensor:
-        """See :class:`hdrcli.perception.MasksProvider`. Equal images give 1."""
+        The scores of the areas that the seeds have found, and those of the reference: of the areas' own means.
+        """
+        config = self.config
         with torch.no_grad():
-            areas, at = self.masks(ldr_codes.detach())
-            colours, places = self._features(ldr_codes.detach())
-            reference = self._choose(colours, places, (self._mean(areas, colours), at))
-        colours, places = self._features(output_codes)
-        masks = self._choose(colours, places, (self._mean(areas, colours), at))
+            values = self._values(ldr_codes.detach())
+            # the first areas: what is nearest to each seed of the grid
+            seeds = torch.arange(config.seeds, device=values.device, dtype=values.dtype) + 0.5 - config.seeds / 2
+            grid = torch.stack(torch.meshgrid(seeds, seeds, indexing="ij"), -1).view(-1, 2)
+            nothing = grid.new_zeros(len(grid), 3)
+            scores = self._scores(torch.cat([nothing, grid], 1).expand(len(values), -1, -1), 0.0, 4.0)
+            found = [scores]
+            for _ in range(config.rounds + 1):
+                means = self._means(self._chosen(found[-1], values), values)
+                found.append(self._scores(means, config.colour, config.sharpness))
+            return torch.stack(found[-2:], 1)
+
+    def masks(self, codes: Tensor) -> Tensor:
+        """Masks of LDR images, ``(N, K, h, w)``, at reduced size."""
+        values = self._values(codes)
+        return self._chosen(self.areas(codes)[:, 0], values).view(len(codes), -1, *values.shape[-2:])
+
+    def soft_iou(self, ldr_codes: Tensor, output_codes: Tensor, areas: Tensor | None = None) -> Tensor:
+        """See :class:`hdrcli.perception.MasksProvider`. Equal images give 1. ``areas``: of :meth:`areas`, if known already."""
+        config = self.config
+        with torch.no_grad():
+            areas = self.areas(ldr_codes) if areas is None else areas
+            values = self._values(ldr_codes.detach())
+            found, reference = (self._chosen(scores, values) for scores in areas.unbind(1))
+        values = self._values(output_codes)
+        masks = self._chosen(self._scores(self._means(found, values), config.colour, config.sharpness), values)
+        shape = (*masks.shape[:2], *values.shape[-2:])
         # an area that lost all its pixels to others says nothing
-        return mean_soft_iou(reference, masks, reference.sum((2, 3)).clamp(max=1))
+        return mean_soft_iou(reference.view(shape), masks.view(shape), reference.sum(2).clamp(max=1))
 
 
 def build(config: Config) -> Superpixels:

@@ -1,7 +1,8 @@
 """Training pictures, read once, checked, reduced to a working size, and kept within a budget of memory and disk.
 
 What neither holds is decoded anew each time it is drawn. Arrays in memory are shared with worker processes where those are
-forked (Linux); cached files are mapped, so all processes share them.
+forked (Linux); cached files are mapped, so all processes share them. Several processes of one run on a machine share the work
+and what comes of it: see :func:`load`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 import math
 import os
 import shutil
+import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -116,6 +119,11 @@ class Stored:
     short_side: int
     cached: Path | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Is there a cached file, here too?"""
+        return self.cached is not None and self.cached.is_file()
+
     def pixels(self) -> NDArray[Any]:
         """Raises DataError if the file has gone bad since it was checked."""
         if self.cached is not None:
@@ -166,15 +174,15 @@ class Budget:
             free = 0.0
         return cls(memory * 1e9, min(disk * 1e9, free), folder)
 
-    def takes_memory(self, size: int) -> bool:
-        """Room for so many more bytes? Then they are counted."""
-        fits = self.memory is None or self.used_memory + size <= self.memory
+    def takes_memory(self, size: int, processes: int = 1) -> bool:
+        """Room for so many more bytes, if so many processes have as much each? Then they are counted."""
+        fits = self.memory is None or self.used_memory + size <= self.memory / processes
         self.used_memory += size if fits else 0
         return fits
 
-    def takes_disk(self, size: int) -> bool:
-        """Room for so many more bytes? Then they are counted."""
-        fits = self.folder is not None and self.used_disk + size <= self.disk
+    def takes_disk(self, size: int, processes: int = 1) -> bool:
+        """Room for so many more bytes, if so many processes write as much each? Then they are counted."""
+        fits = self.folder is not None and self.used_disk + size <= self.disk / processes
         self.used_disk += size if fits else 0
         return fits
 
@@ -205,30 +213,94 @@ def load(
 
     Left out and reported: unreadable files, those of the other domain, black ones and ones of a single colour. Raises DataError
     if more than half can't be used, and says so if that is because the domains are swapped.
+
+    Where torch.distributed is at work, the processes of a machine share the files out, and keep what they decode on the disk
+    first, where it is there for all of them. What the disk doesn't take each of them decodes and keeps in memory for itself.
     """
     limits, budget = limits or Limits(), budget or Budget()
+    outcomes = _outcomes(files, domain, limits, budget)
     found: list[Picture] = []
-    swapped: list[SceneFile] = []
-    faults = 0
-    for file, outcome in _in_turn(files, domain, limits):
-        if isinstance(outcome, _Decoded):
-            found.append(_kept(file, outcome, domain, limits, budget))
-            if outcome.remark:
-                report(f"{file.path}: {outcome.remark}")
+    swapped = faults = 0
+    for outcome in outcomes:
+        if outcome.picture is not None:
+            found.append(outcome.picture)
+            if outcome.line:
+                report(outcome.line)
             continue
         faults += 1
-        swapped += [file] if isinstance(outcome, _Swapped) else []
+        swapped += outcome.swapped
         if faults <= MOST_LINES:
-            report(f"left out: {outcome}" if isinstance(outcome, InputError) else f"left out: {file.path}: {outcome}")
+            report(f"left out: {outcome.line}")
     if faults > MOST_LINES:
         report(f"left out: {faults - MOST_LINES} more")
     if len(found) * 2 < len(files) or not found:
-        if len(swapped) * 2 > len(files):
+        if swapped * 2 > len(files):
             other = "HDR" if domain == "ldr" else "LDR"
-            fault = f"{len(swapped)} of {len(files)} files given as {domain.upper()} are {other}"
+            fault = f"{swapped} of {len(files)} files given as {domain.upper()} are {other}"
             raise DataError(fault, where=f"--{domain}", remedy=f"give them to --{other.lower()}")
         raise DataError(f"only {len(found)} of {len(files)} {domain.upper()} files can be used", remedy="see the lines above")
     return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What came of a file: a picture, with a remark or without, or a fault."""
+
+    picture: Picture | None
+    line: str = ""
+    swapped: bool = False
+
+
+def _outcomes(files: Sequence[SceneFile], domain: Domain, limits: Limits, budget: Budget) -> Iterator[_Outcome]:
+    """In the files' order."""
+    peers, mine = _peers()
+    count = len(peers)
+    if count == 1 or budget.folder is None:
+        yield from (_outcome(*pair, domain, limits, budget, count) for pair in _in_turn(files, domain, limits))
+        return
+    own = [_outcome(*pair, domain, limits, budget, count, shared=True) for pair in _in_turn(files[mine::count], domain, limits)]
+    everyone = _of_all(own)
+    outcomes: list[_Outcome] = [everyone[peers[number % count]][number // count] for number in range(len(files))]
+    anew = [n for n, outcome in enumerate(outcomes) if isinstance(outcome.picture, Stored) and not outcome.picture.kept]
+    for number, pair in zip(anew, _in_turn([files[n] for n in anew], domain, limits), strict=True):
+        outcomes[number] = _outcome(*pair, domain, limits, budget, count)
+    yield from outcomes
+
+
+def _outcome(
+    file: SceneFile,
+    decoded: _Decoded | InputError | Unfit,
+    domain: Domain,
+    limits: Limits,
+    budget: Budget,
+    processes: int,
+    *,
+    shared: bool = False,
+) -> _Outcome:
+    if isinstance(decoded, _Decoded):
+        remark = f"{file.path}: {decoded.remark}" if decoded.remark else ""
+        return _Outcome(_kept(file, decoded, domain, limits, budget, processes, shared), remark)
+    line = str(decoded) if isinstance(decoded, InputError) else f"{file.path}: {decoded}"
+    return _Outcome(None, line, isinstance(decoded, _Swapped))
+
+
+def _peers() -> tuple[list[int], int]:
+    """Ranks of the run's processes on this machine, and this one's place among them."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [0], 0
+    host = socket.gethostname()
+    peers = [rank for rank, name in enumerate(_of_all(host)) if name == host]
+    return peers, peers.index(torch.distributed.get_rank())
+
+
+def _of_all(value: Any) -> list[Any]:
+    """What every process has to say, by rank."""
+    import torch
+
+    everyone: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(everyone, value)
+    return everyone
 
 
 def _in_turn(
@@ -254,15 +326,18 @@ def _in_turn(
             yield first, future.result()
 
 
-def _kept(file: SceneFile, decoded: _Decoded, domain: Domain, limits: Limits, budget: Budget) -> Picture:
+def _kept(
+    file: SceneFile, decoded: _Decoded, domain: Domain, limits: Limits, budget: Budget, processes: int, shared: bool
+) -> Picture:
+    """In memory, or on the disk, or neither; ``shared``: not in memory, since other processes shall have it too."""
     name, pixels = file.path.stem, decoded.pixels
-    if budget.takes_memory(pixels.nbytes):
+    if not shared and budget.takes_memory(pixels.nbytes, processes):
         if domain == "hdr":
             return Scene(name, pixels, decoded.panorama, file.licence)
         return Photo(name, pixels, decoded.panorama, file.licence)
-    cached = (
-        _written(pixels, budget.folder / _key(file, limits)) if budget.folder and budget.takes_disk(pixels.nbytes) else None
-    )
+    cached = None
+    if budget.folder and budget.takes_disk(pixels.nbytes, processes):
+        cached = _written(pixels, budget.folder / _key(file, limits))
     return Stored(name, decoded.panorama, file.licence, file, domain, limits, int(min(pixels.shape[:2])), cached)
 
 

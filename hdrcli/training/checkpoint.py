@@ -19,9 +19,8 @@ from typing import Any, BinaryIO
 import torch
 
 from hdrcli.errors import ModelError, TrainingError
+from hdrcli.inference.torch_backend import CHECKPOINT, MANIFEST, joined
 
-CHECKPOINT = "checkpoint.pt"
-MANIFEST = "checkpoint.json"
 _PIECES = "checkpoint-*-of-*-*.pt"
 _TEMPORARY = ".checkpoint-"
 _MIB = 1 << 20
@@ -168,7 +167,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises ModelError if it is damaged or not one of ours.
     """
-    source: Path | io.BytesIO = _joined(path) if path.suffix == ".json" else path
+    source: Path | io.BytesIO = joined(path) if path.suffix == ".json" else path
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files: zip, pickle, runtime errors
@@ -176,25 +175,3 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not {"description", "networks", "ema", "step"} <= set(state):
         raise ModelError("is not a checkpoint of hdrcli", where=path, remedy="name a run folder that hdrcli train made")
     return state
-
-
-def _joined(path: Path) -> io.BytesIO:
-    """The pieces that a manifest names, one after the other, each checked."""
-    content = io.BytesIO()
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        entries = [(str(e["file"]), int(e["bytes"]), str(e["sha256"])) for e in manifest["pieces"]]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ModelError("is no manifest of a checkpoint", where=path, remedy="delete it, or name another run") from error
-    for name, length, digest in entries:
-        piece = path.parent / Path(name).name
-        try:
-            data = piece.read_bytes()
-        except OSError as error:
-            remedy = "copy all pieces of the checkpoint"
-            raise ModelError(f"can't be read: {error.strerror}", where=piece, remedy=remedy) from error
-        if len(data) != length or hashlib.sha256(data).hexdigest() != digest:
-            raise ModelError("is not the piece that the manifest names", where=piece, remedy="copy it again")
-        content.write(data)
-    content.seek(0)
-    return content

@@ -6,7 +6,7 @@ Every view is determined by (seed, index) alone, whatever the number of worker p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -26,24 +26,78 @@ Samples = Callable[[Mapping[str, NDArray[Any]], np.random.Generator], list[dict[
 FAULT = "fault"  # key of what a worker gives instead of a batch when a file has gone bad
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What part of a picture a view shows: so that what is known of the whole picture can be cut alike.
+
+    ``view``: of a panorama; else ``crop``: top, left, height and width, as shares of the picture's. Then ``mirrored`` or not.
+    """
+
+    view: View | None
+    crop: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    mirrored: bool = False
+
+    def packed(self, number: int) -> Floats:
+        """As a sample's entry, ``(1, 1, 7)``, with the number of the picture among those of its domain."""
+        view = self.view
+        values = self.crop if view is None else (view.heading, view.pitch, view.roll, view.fov)
+        return np.array([number, self.mirrored, view is not None, *values], np.float32).reshape(1, 1, -1)
+
+    @classmethod
+    def unpacked(cls, values: Sequence[float]) -> tuple[int, Frame]:
+        """The reverse of :meth:`packed`, of its seven numbers."""
+        number, mirrored, panorama, *where = (float(v) for v in values)
+        a, b, c, d = where
+        return int(number), cls(View(a, b, c, d) if panorama else None, (a, b, c, d), bool(mirrored))
+
+    def cut(self, planes: Floats, size: int) -> Floats:
+        """``(size, size, 3)`` of ``(h, w, 3) float32`` that stand for the whole picture, at any size; bilinear."""
+        import cv2
+
+        if self.view is not None:
+            out = perspective(planes, self.view, size, size)
+        else:
+            top, left, height, width = self.crop
+            steps = np.array([width * planes.shape[1], height * planes.shape[0]]) / size
+            begin = np.array([left * planes.shape[1], top * planes.shape[0]]) + steps / 2 - 0.5
+            matrix = np.concatenate([np.diag(steps), begin[:, None]], 1)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            out = np.asarray(cv2.warpAffine(planes, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+        return np.ascontiguousarray(out[:, ::-1]) if self.mirrored else out
+
+
 def random_view(scene: Picture, size: int, rng: np.random.Generator) -> Floats:
     """A random square view: ``(size, size, 3) float32`` radiance.
 
     Panoramas: any heading, pitch ~ N(2, 14) within +-55 degrees, roll ~ N(0, 3), field of view 35..105 degrees. Photos: a
     square crop of 60..100 % of the short side. Saturation times exp(N(0, 0.2)), mirrored half of the time.
     """
-    out = _square(scene, size, rng)
+    return _framed_view(scene, size, rng)[0]
+
+
+def _framed_view(scene: Picture, size: int, rng: np.random.Generator) -> tuple[Floats, Frame]:
+    out, frame = _square(scene, size, rng)
     out = saturated(out, float(np.exp(rng.normal(0, 0.2))))
-    return np.ascontiguousarray(out[:, ::-1]) if rng.random() < 0.5 else out
+    return _perhaps_mirrored(out, frame, rng)
 
 
 def random_crop(photo: Picture, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A random square view of an LDR picture in its own colours, ``(size, size, 3) uint8``; else as :func:`random_view`."""
-    out = _square(photo, size, rng).astype(np.uint8)
-    return np.ascontiguousarray(out[:, ::-1]) if rng.random() < 0.5 else out
+    return _framed_crop(photo, size, rng)[0]
 
 
-def _square(picture: Picture, size: int, rng: np.random.Generator) -> NDArray[Any]:
+def _framed_crop(photo: Picture, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Frame]:
+    out, frame = _square(photo, size, rng)
+    return _perhaps_mirrored(out.astype(np.uint8), frame, rng)
+
+
+def _perhaps_mirrored(out: NDArray[Any], frame: Frame, rng: np.random.Generator) -> tuple[NDArray[Any], Frame]:
+    if rng.random() < 0.5:
+        return np.ascontiguousarray(out[:, ::-1]), replace(frame, mirrored=True)
+    return out, frame
+
+
+def _square(picture: Picture, size: int, rng: np.random.Generator) -> tuple[NDArray[Any], Frame]:
     """A perspective view of a panorama, a crop of a photo; smaller ones are enlarged."""
     import cv2
 
@@ -51,13 +105,14 @@ def _square(picture: Picture, size: int, rng: np.random.Generator) -> NDArray[An
     if picture.panorama:
         pitch = float(np.clip(rng.normal(2, 14), -55, 55))
         view = View(rng.uniform(0, 360), pitch, rng.normal(0, 3), rng.uniform(35, 105))
-        return perspective(pixels, view, size, size)
+        return perspective(pixels, view, size, size), Frame(view)
     height, width = pixels.shape[:2]
     side = int(min(height, width) * rng.uniform(0.6, 1.0)) or 1
     y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
     crop = pixels[y : y + side, x : x + side]
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=interpolation))
+    out = np.asarray(cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=interpolation))
+    return out, Frame(None, (y / height, x / width, side / height, side / width))
 
 
 def saturated(radiance: Floats, factor: float) -> Floats:
@@ -72,7 +127,8 @@ def enlarged_note(domain: str, pictures: Sequence[Picture], size: int) -> str | 
     return f"{small} of {len(pictures)} {domain.upper()} images are smaller than {size} pixels: enlarged" if small else None
 
 
-_VIEWS: Mapping[str, Callable[[Picture, int, np.random.Generator], NDArray[Any]]] = {"hdr": random_view, "ldr": random_crop}
+_Framed = tuple[NDArray[Any], Frame]
+_VIEWS: Mapping[str, Callable[[Picture, int, np.random.Generator], _Framed]] = {"hdr": _framed_view, "ldr": _framed_crop}
 
 
 @dataclass(frozen=True)
@@ -108,16 +164,15 @@ class BatchStream(IterableDataset[dict[str, torch.Tensor]]):
     def draw(self, index: int) -> list[dict[str, NDArray[Any]]]:
         """The samples of one view of each domain."""
         rng = np.random.default_rng([self.seed, index])
-        if len(self.pictures) == 1:
-            (domain,) = self.pictures
-            chosen = self.pictures[domain]
-            views = {domain: _VIEWS[domain](chosen[int(rng.integers(len(chosen)))], self.view_size, rng)}
-        else:
-            views = {}
-            for number, (domain, chosen) in enumerate(self.pictures.items()):
+        views: dict[str, NDArray[Any]] = {}
+        for number, (domain, chosen) in enumerate(self.pictures.items()):
+            if len(self.pictures) == 1:
+                place = int(rng.integers(len(chosen)))
+            else:
                 around, place = divmod(index, len(chosen))
-                picture = chosen[_order(self.seed, number, around, len(chosen))[place]]
-                views[domain] = _VIEWS[domain](picture, self.view_size, rng)
+                place = _order(self.seed, number, around, len(chosen))[place]
+            views[domain], frame = _VIEWS[domain](chosen[place], self.view_size, rng)
+            views[f"{domain}_frame"] = frame.packed(place)
         return self.samples(views, rng)
 
     def batch(self, number: int) -> dict[str, torch.Tensor]:
@@ -162,6 +217,7 @@ __all__ = [
     "FAULT",
     "MANIFEST",
     "BatchStream",
+    "Frame",
     "Photo",
     "Picture",
     "Pictures",

@@ -27,7 +27,16 @@ from hdrcli.training import checkpoint
 from hdrcli.training.datasets import BatchStream, Picture, Pictures, Position, checked_fault
 from hdrcli.training.logs import RUN_FILE, Journal, write_record
 from hdrcli.training.objectives import Objective
-from hdrcli.training.placement import gathered, largest, make_fabric, placed, prepare_worker, ready_to_fork, without_sync
+from hdrcli.training.placement import (
+    gathered,
+    largest,
+    make_fabric,
+    memory_kept,
+    placed,
+    prepare_worker,
+    ready_to_fork,
+    without_sync,
+)
 from hdrcli.training.runs import existing, initialise
 from hdrcli.training.schedule import CONSTANT_SHARE, learning_rate_factor
 from hdrcli.training.validation import Validation, scores
@@ -130,6 +139,7 @@ def train(
     fabric = fabric or make_fabric(config.device, config.devices, config.num_nodes, config.precision)
     folder.mkdir(parents=True, exist_ok=True)
     old = existing(folder, objective, pictures, config.seed, resume=resume)
+    objective.see(pictures)
     torch.manual_seed(config.seed + 1_000_003 * fabric.global_rank)
     history = [] if old is not None or initial is None else initialise(objective, initial)
     run = _Run(objective, pictures, config, folder, fabric, history, validation, observe, report)
@@ -174,6 +184,11 @@ class _Run:
         objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = nn.ModuleDict({name: copy.deepcopy(self.raw[name]) for name in objective.averaged})
         self.averaged.requires_grad_(False).eval()
+        # found once: looking through the modules takes as long as some of what is done with these
+        self.parameters = {name: list(network.parameters()) for name, network in self.raw.items()}
+        self.statistics = [b for network in self.raw.values() for b in network.buffers() if b.is_floating_point()]
+        sources = [self.raw[name] for name in self.averaged]
+        self.averages = _Averages(self.averaged, sources)
         self.optimizers = objective.optimizers()
         if set(self.optimizers) != set(objective.phases):
             raise ValueError(f"{objective.name} has phases {objective.phases}, optimisers {tuple(self.optimizers)}")
@@ -251,7 +266,7 @@ class _Run:
             # before there were phases, an only optimiser had its network's name
             saved = kept.get(name) or (next(iter(kept.values())) if len(kept) == len(self.optimizers) == 1 else None)
             if saved is not None:
-                optimizer.load_state_dict(saved)
+                _load(optimizer, saved)
         if old.get("scaler"):
             self.fabric.strategy.precision.load_state_dict(old["scaler"])
         self.step, self.skipped, self.elapsed_before = old["step"], old.get("skipped", 0), old["elapsed"]
@@ -300,7 +315,7 @@ class _Run:
         self.started = time.monotonic()
         self.journal = Journal(self.folder, active=self.leads)
         try:
-            with placed(self.objective.networks, self.fabric), ready_to_fork(), self._signals():
+            with memory_kept(), placed(self.objective.networks, self.fabric), ready_to_fork(), self._signals():
                 self.journal.event("resumed" if self.step else "started", self.step, **_plain(self.config))
                 return self._steps()
         finally:
@@ -380,13 +395,12 @@ class _Run:
         self.timings["data"] += time.perf_counter() - begun
         self.in_step = True
         self.batches_done += len(parts)
-        statistics = [b for network in self.raw.values() for b in network.buffers() if b.is_floating_point()]
-        before = [b.clone() for b in statistics]
+        before = [b.clone() for b in self.statistics]
         terms: dict[str, torch.Tensor] = {}
         for phase in self.objective.phases:
             fault = self._phase(phase, parts, wrapped[phase], terms)
             if fault:
-                for buffer, value in zip(statistics, before, strict=True):
+                for buffer, value in zip(self.statistics, before, strict=True):
                     buffer.copy_(value)
                 self._skip(fault)
                 self.in_step = False
@@ -397,11 +411,12 @@ class _Run:
 
     def _phase(self, phase: str, parts: list[dict[str, torch.Tensor]], optimizer: Any, terms: dict[str, torch.Tensor]) -> str:
         """Losses, gradients and step of one phase, adding to ``terms``. Returns what is not finite, "" if all is well."""
-        config, fabric = self.config, self.fabric
+        fabric = self.fabric
         begun = time.perf_counter()
         trained = set(self.objective.trained(phase))
-        for name, network in self.raw.items():
-            network.requires_grad_(name in trained)
+        for name, parameters in self.parameters.items():
+            for parameter in parameters:
+                parameter.requires_grad = name in trained
         optimizer.zero_grad(set_to_none=True)
         label = "loss" if len(self.objective.phases) == 1 else f"loss_{phase}"
         total = torch.zeros((), device=fabric.device)
@@ -421,16 +436,24 @@ class _Run:
             optimizer.zero_grad(set_to_none=True)
             return label
         begun = time.perf_counter()
-        limit = config.clip_gradient or math.inf
-        norm = fabric.clip_gradients(_Parameters(self.raw, trained), optimizer, max_norm=limit, error_if_nonfinite=False)
-        if config.precision != "16-mixed" and not bool(
-            torch.isfinite(norm)
-        ):  # there its scaler finds it and leaves the step out
+        if not self._clipped(optimizer):
             optimizer.zero_grad(set_to_none=True)
             return f"gradient of {label}"
         optimizer.step()
         self.timings["update"] += time.perf_counter() - begun
         return ""
+
+    def _clipped(self, optimizer: Any) -> bool:
+        """Is the norm of the gradients finite? If so it is ``clip_gradient`` at most now."""
+        limit = self.config.clip_gradient or math.inf
+        if self.config.precision == "16-mixed":  # its scaler finds what is not finite and leaves the step out
+            self.fabric.clip_gradients(_NO_MODULE, optimizer, max_norm=limit, error_if_nonfinite=False)
+            return True
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        if norm > limit:  # mostly not, and then all gradients would be multiplied by 1
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return bool(torch.isfinite(norm))
 
     def _skip(self, fault: str) -> None:
         self.skipped += 1
@@ -448,17 +471,9 @@ class _Run:
         fault = f"losses are not finite at step {self.step + 1}, {self.bad_in_a_row} steps in a row"
         return TrainingError(fault, where=self.folder, remedy=f"{remedy} with a lower learning rate or --precision 32-true")
 
-    @torch.no_grad()
     def _average(self) -> None:
-        """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
         begun = time.perf_counter()
-        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
-        raw = [self.raw[name] for name in self.averaged]
-        mine: list[torch.Tensor] = list(self.averaged.parameters())
-        theirs: list[torch.Tensor] = [p for network in raw for p in network.parameters()]
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
-        for a, b in zip(self.averaged.buffers(), (b for network in raw for b in network.buffers()), strict=True):
-            a.copy_(b)
+        self.averages.update(min(self.config.ema, (1 + self.step) / (10 + self.step)))
         self.timings["update"] += time.perf_counter() - begun
 
     # data -----------------------------------------------------------------------------------------------------------------
@@ -583,12 +598,32 @@ class _Run:
                 signal.signal(number, handler)
 
 
-class _Parameters(nn.Module):
-    """The trained networks as one module: what Fabric asks for when it clips."""
+_NO_MODULE = nn.Identity()  # where Fabric asks for one when it clips; DDP and single processes look at the optimiser alone
 
-    def __init__(self, networks: Mapping[str, nn.Module], trained: set[str]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(network for name, network in networks.items() if name in trained)
+
+class _Averages:
+    """averaged <- decay averaged + (1 - decay) networks; buffers (running statistics) are copied."""
+
+    def __init__(self, averaged: nn.Module, networks: Sequence[nn.Module]) -> None:
+        self._parameters: tuple[list[torch.Tensor], list[torch.Tensor]] = (
+            list(averaged.parameters()),
+            [p for network in networks for p in network.parameters()],
+        )
+        self._buffers = list(averaged.buffers()), [b for network in networks for b in network.buffers()]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        torch._foreach_lerp_(*self._parameters, 1 - decay)
+        for mine, theirs in zip(*self._buffers, strict=True):
+            mine.copy_(theirs)
+
+
+def _load(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """An optimiser's state; how it computes is for this device to say, not for the one that the checkpoint comes from."""
+    ways = [{str(name): group[name] for name in ("foreach", "fused") if name in group} for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, way in zip(optimizer.param_groups, ways, strict=True):
+        group.update(way)
 
 
 def _random_state() -> dict[str, Any]:

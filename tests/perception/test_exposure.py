@@ -1,5 +1,8 @@
 """The embedded guide: each fault on a synthetic picture that has it, nothing on the same picture without."""
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -265,6 +268,38 @@ def test_codes_beyond_one_are_codes_of_one():
     codes = torch.tensor([-0.5, 0.5, 1.7]).view(1, 1, 1, 3).repeat(1, 3, 1, 1)
     provider = build(Config())
     torch.testing.assert_close(provider.maps(codes).stacked(), provider.maps(codes.clamp(0, 1)).stacked())
+
+
+def everything():
+    """Bands, blocks, ripples, specks, clipped and crushed areas, and a little of what cameras add: ``(2, 3, 96, 96)``."""
+    planes = [0.5 * np.round(RAMP * 32) / 32 + 0.3 * blocked(texture()), 0.8 * ripples() + 0.2 * DIAGONAL]
+    codes = torch.cat([image(plane) for plane in planes]) + 0.3 * (image(speck()) - 0.5)
+    codes = codes + torch.tensor([0.0, 0.02, -0.01]).view(3, 1, 1)
+    codes[:, :, 60:80, 10:30] += 0.6
+    codes[:, :, 5:20, 70:] -= 0.5
+    return codes + 0.004 * torch.sin(torch.arange(codes.numel()) * 1.7).view(codes.shape)
+
+
+def test_the_maps_and_their_gradients_are_those_of_plain_operations():
+    """Recorded when all was padding, pooling and autograd (float64, commit 7476014): values, and gradients of weighted sums."""
+    recorded = json.loads((Path(__file__).parent.parent / "data" / "exposure_maps.json").read_text(encoding="utf-8"))
+    source = (everything() * 1.3).double()
+    for name, expected in recorded.items():
+        codes = everything().double().requires_grad_()
+        maps = build(Config()).maps(codes, source=source.clamp(0, 1) if name == "of_source" else None).stacked()
+        weight = torch.cos(torch.arange(maps.numel()) * 0.9).view(maps.shape)
+        (maps * weight).sum().backward()
+        for key, tensor in (("values", maps.detach()), ("gradient", codes.grad)):
+            found = tensor.flatten()[:: len(tensor.flatten()) // 97][:97].tolist()
+            assert found == pytest.approx(expected[key], rel=1e-5, abs=1e-6 * max(map(abs, expected[key]))), (name, key)
+            assert float(tensor.abs().sum()) == pytest.approx(expected[f"sum_of_{key}"], rel=1e-5)
+        single = codes.detach().float().requires_grad_()
+        torch.testing.assert_close(
+            build(Config()).maps(single, source=source.float().clamp(0, 1) if name == "of_source" else None).stacked().double(),
+            maps,
+            rtol=0,
+            atol=2e-4,
+        )
 
 
 @pytest.mark.parametrize(

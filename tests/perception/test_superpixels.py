@@ -32,9 +32,8 @@ def test_soft_iou_is_iou_for_hard_masks_and_one_for_equal_ones():
 
 
 def test_masks_follow_colours_and_sum_to_one():
-    masks, places = build(Config(seeds=3, colour=8.0)).masks(halves(at=20))
+    masks = build(Config(seeds=3, colour=8.0)).masks(halves(at=20))
     assert masks.shape == (1, 9, SIDE, SIDE)
-    assert places.shape == (1, 9, 2)
     torch.testing.assert_close(masks.sum(1), torch.ones(1, SIDE, SIDE), rtol=0, atol=1e-5)
     left = masks[..., :20].sum((2, 3)) / masks.sum((2, 3))
     assert ((left < 0.1) | (left > 0.9)).all()  # no area lies on both sides of the border
@@ -76,6 +75,54 @@ def test_the_gradient_reaches_the_output_alone_and_raises_the_overlap():
         optimizer.step()
     assert ldr.grad is None
     assert scores[-1] > scores[0] + 0.1
+
+
+def by_distances(config, ldr, output):
+    """Soft IoU as it is defined: softmax of minus distances in colour and place, areas that settle in the LDR."""
+    size, seeds = ldr.shape[-2:], config.seeds
+    y, x = ((torch.arange(n, dtype=ldr.dtype) + 0.5) / n * seeds for n in size)
+    places = torch.stack(torch.meshgrid(y, x, indexing="ij")).flatten(1).T[None].expand(len(ldr), -1, -1)
+    colours, made = (standardized(image).flatten(2).transpose(1, 2) for image in (ldr, output))
+
+    def mean(masks, values):
+        return masks.transpose(1, 2) @ values / masks.sum(1)[..., None]
+
+    def choose(values, centres, at):
+        return torch.softmax(
+            -config.sharpness * (config.colour * torch.cdist(values, centres) ** 2 + torch.cdist(places, at) ** 2), 2
+        )
+
+    grid = torch.cartesian_prod(*[torch.arange(seeds, dtype=ldr.dtype) + 0.5] * 2)[None].expand(len(ldr), -1, -1)
+    areas = torch.softmax(-4 * torch.cdist(places, grid) ** 2, 2)
+    for _ in range(config.rounds):
+        areas = choose(colours, mean(areas, colours), mean(areas, places))
+    reference, masks = (choose(values, mean(areas, values), mean(areas, places)) for values in (colours, made))
+    iou = torch.minimum(reference, masks).sum(1) / torch.maximum(reference, masks).sum(1)
+    weight = reference.sum(1).clamp(max=1)
+    return (iou * weight).sum(1) / weight.sum(1)
+
+
+@pytest.mark.parametrize("rounds", [0, 3])
+def test_it_is_the_overlap_of_areas_by_distance(rounds):
+    torch.manual_seed(0)
+    config = Config(seeds=3, rounds=rounds)
+    cells = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    ldr = torch.nn.functional.interpolate(cells, size=(16, 20), mode="bilinear")
+    found = []
+    for overlap in (build(config).soft_iou, lambda a, b: by_distances(config, a, b)):
+        output = (ldr**0.7 + 0.05 * torch.rand(ldr.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+        score = overlap(ldr, output)
+        score.sum().backward()
+        found.append((score.detach(), output.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+def test_what_it_knows_of_the_ldr_beforehand_changes_nothing():
+    torch.manual_seed(0)
+    provider, ldr, output = build(Config(seeds=3)), torch.rand(2, 3, 20, 24), torch.rand(2, 3, 20, 24)
+    known = torch.cat([provider.areas(image) for image in ldr.split(1)])
+    assert known.shape == (2, 2, 9, 6)
+    torch.testing.assert_close(provider.soft_iou(ldr, output, known), provider.soft_iou(ldr, output))
 
 
 def test_it_reaches_a_generator():

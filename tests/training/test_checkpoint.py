@@ -5,10 +5,12 @@ import hashlib
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 
 from hdrcli.errors import ModelError, TrainingError
+from hdrcli.inference import torch_backend
 from hdrcli.training import checkpoint
 
 STATE = {"description": {"recipe": "x"}, "networks": {}, "ema": {"g_y.w": torch.arange(3.0)}, "step": 7}
@@ -153,3 +155,42 @@ class TestPieces:
         (tmp_path / "run" / checkpoint.MANIFEST).write_text(json.dumps({"pieces": [entry]}), encoding="utf-8")
         with pytest.raises(ModelError, match="secret: can't be read"):
             checkpoint.load_run(tmp_path / "run")
+
+
+class TestGeneratorsInPieces:
+    """The torch backend takes a run's checkpoint in pieces as it takes a whole one."""
+
+    @pytest.fixture
+    def run(self, trained_run, tmp_path):
+        checkpoint.save(checkpoint.load_run(trained_run), tmp_path / "run", 0.02)
+        assert len(list((tmp_path / "run").glob("checkpoint-*.pt"))) > 2
+        return tmp_path / "run"
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path):
+        (tmp_path / "run").mkdir()
+
+    @pytest.mark.parametrize("named", [".", checkpoint.MANIFEST])
+    def test_they_give_what_the_whole_gives(self, run, trained_run, named):
+        rng = np.random.default_rng(0)
+        given = {name: rng.random((1, 3, 64, 32), dtype=np.float32) for name in ("ldr", "clip")}
+        assert torch_backend.is_weights(run / named)
+        pieces, whole = torch_backend.load(run / named, "cpu"), torch_backend.load(trained_run, "cpu")
+        np.testing.assert_array_equal(pieces(given), whole(given))
+        assert pieces.spec.name == "run"
+        manifest = (run / checkpoint.MANIFEST).read_bytes()
+        assert pieces.spec.digest == hashlib.sha256(manifest).hexdigest()[:16]
+
+    def test_a_piece_that_is_missing_or_another_is_named(self, run):
+        piece = sorted(run.glob("checkpoint-*.pt"))[1]
+        content = piece.read_bytes()
+        piece.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        with pytest.raises(ModelError, match=rf"{piece.name}: is not the piece"):
+            torch_backend.load(run, "cpu")
+        piece.unlink()
+        with pytest.raises(ModelError, match=rf"{piece.name}: can't be read"):
+            torch_backend.load(run, "cpu")
+
+    def test_another_json_is_no_checkpoint(self, tmp_path):
+        (tmp_path / "weights.json").write_text("{}", encoding="utf-8")
+        assert not torch_backend.is_weights(tmp_path / "weights.json")

@@ -8,14 +8,17 @@ import torch
 from fakes import smooth_scene
 from torch.utils.data import DataLoader
 
+from hdrcli.camera import View
 from hdrcli.color import luminance
 from hdrcli.errors import DataError
 from hdrcli.training.cache import Photo
 from hdrcli.training.datasets import (
     FAULT,
     BatchStream,
+    Frame,
     Position,
     Scene,
+    _framed_crop,
     checked_fault,
     collate,
     enlarged_note,
@@ -77,6 +80,55 @@ class TestViews:
         pictures = [Photo("a", codes), Photo("b", codes, panorama=True), Photo("c", np.zeros((64, 64, 3), np.uint8))]
         assert enlarged_note("ldr", pictures, 48) == "1 of 3 LDR images are smaller than 48 pixels: enlarged"
         assert enlarged_note("ldr", pictures, 30) is None
+
+
+class TestFrames:
+    """What is known of a whole picture is cut as the view was."""
+
+    @pytest.mark.parametrize("panorama", [True, False])
+    def test_a_picture_cut_by_a_views_frame_is_the_view(self, panorama):
+        codes = np.uint8(np.clip(90 * np.sqrt(smooth_scene(120, 240)), 0, 255))
+        photo = Photo("a", codes, panorama)
+        mirrored = set()
+        for seed in range(6):
+            view, frame = _framed_crop(photo, 64, np.random.default_rng(seed))
+            np.testing.assert_array_equal(view, random_crop(photo, 64, np.random.default_rng(seed)))
+            difference = np.abs(frame.cut(codes.astype(np.float32), 64) - view)
+            assert difference.mean() < (0.51 if panorama else 1.0)  # codes are whole numbers; areas are means, not points
+            assert difference.max() < (1 if panorama else 25)
+            mirrored.add(frame.mirrored)
+        assert mirrored == {True, False}
+
+    def test_at_another_resolution_it_is_the_same_part(self):
+        ramp = np.stack([np.tile(np.linspace(0, 1, 200, dtype=np.float32), (100, 1))] * 3, -1)
+        frame = Frame(None, (0.1, 0.3, 0.5, 0.25))
+        large, small = frame.cut(ramp, 32), frame.cut(np.ascontiguousarray(ramp[::2, ::2]), 32)
+        np.testing.assert_allclose(large, small, atol=0.01)
+        np.testing.assert_allclose(large[0, [0, -1], 0], [0.3, 0.55], atol=0.01)
+
+    @pytest.mark.parametrize("frame", [Frame(View(359.5, -55, 3.25, 35), mirrored=True), Frame(None, (0.25, 0, 0.5, 0.75))])
+    def test_a_sample_carries_it(self, frame):
+        packed = frame.packed(70_001)
+        assert (packed.shape, packed.dtype) == ((1, 1, 7), np.float32)
+        number, back = Frame.unpacked(packed.ravel().tolist())
+        assert (number, back.mirrored, back.view) == (70_001, frame.mirrored, frame.view)
+        assert back.view is not None or back.crop == frame.crop
+
+    def test_samples_are_told_what_they_show(self):
+        told = []
+
+        def note(views, rng):
+            told.append([Frame.unpacked(views[f"{domain}_frame"].ravel().tolist())[0] for domain in ("ldr", "hdr")])
+            return [{"x": np.zeros((1, 1, 1))}]
+
+        pictures = {
+            "ldr": tuple(Photo(str(i), np.full((8, 8, 3), i, np.uint8)) for i in range(3)),
+            "hdr": tuple(Scene(str(i), np.full((8, 8, 3), 2.0**i, np.float32), False) for i in range(2)),
+        }
+        BatchStream(pictures, 8, note, seed=1, views_per_batch=6).batch(0)
+        ldr, hdr = zip(*told)
+        assert sorted(ldr[:3]) == sorted(ldr[3:]) == [0, 1, 2]
+        assert sorted(hdr[:2]) == sorted(hdr[2:4]) == [0, 1]
 
 
 class TestStream:

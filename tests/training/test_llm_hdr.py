@@ -249,7 +249,7 @@ class TestLearning:
     def test_lost_light_comes_back_from_scenes_alone(self):
         """No photo shows it: G_Y learns it from scenes that G_X took photos of."""
         network = replace(CONFIG.network, gates=False, width=8, iterations=1)
-        made = objective(gan_weight=0.0, cycle_highlights=0.3, network=network, **CHEAP)
+        made = objective(gan_weight=0.0, highlights_weight=10.0, network=network, **CHEAP)
         optimizers, given = made.optimizers(), batch(made)
         for _ in range(160):
             step(made, given, optimizers)
@@ -260,12 +260,22 @@ class TestLearning:
         flat = (y - y.clamp(max=float(y[lost].min())))[lost].mean()
         assert float((again - y)[lost].abs().mean()) < 0.6 * float(flat)
 
-    def test_what_lies_above_white_may_count_more(self):
+    def test_what_lies_above_white_may_count_apart(self):
         given = batch(objective())
-        plain, full, half = (step(objective(cycle_highlights=h), given) for h in (0.0, 1.0, 0.5))
-        assert half["cycle_y"] == pytest.approx((plain["cycle_y"] + full["cycle_y"]) / 2, rel=1e-4)
-        assert full["cycle_y"] != pytest.approx(plain["cycle_y"], rel=0.1)
-        assert full["cycle_x"] == plain["cycle_x"]
+        plain, more = (step(objective(highlights_weight=h), given) for h in (0.0, 3.0))
+        assert "highlights" not in plain
+        assert more["highlights"] > more["cycle_y"]
+        assert more["cycle_y"] == plain["cycle_y"]
+        assert more["loss_g"] == pytest.approx(plain["loss_g"] + 3 * more["highlights"], rel=1e-5)
+        alone = step(objective(cycle_weight=0.0, highlights_weight=3.0), given)
+        assert alone["highlights"] == pytest.approx(more["highlights"], rel=1e-5)
+        assert not {"cycle_x", "cycle_y"} & set(alone)
+
+    def test_highlights_of_a_scene_without_any_cost_nothing(self):
+        made = objective(highlights_weight=3.0)
+        given = batch(made)
+        dark = given | {"y": given["y"].clamp(max=0.3)}  # LDR white is 0.355
+        assert step(made, dark)["highlights"] == 0
 
     def test_generated_photos_can_hide_nothing_in_codes_too_fine_to_see(self):
         made = objective(cycle_noise=1e-6)
@@ -508,7 +518,7 @@ class TestRefusals:
             ("embedding_dropout", "2"),
             ("shares", "0.4,0.1"),
             ("medians", "0,1"),
-            ("cycle_highlights", "1.5"),
+            ("highlights_weight", "-1"),
             ("cycle_noise", "-0.1"),
             ("identity", "other"),
             ("masks", "exposure"),

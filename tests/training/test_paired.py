@@ -7,6 +7,7 @@ import pytest
 import torch
 from fakes import smooth_scene
 from tiny_training import CONFIG, objective
+from torch.nn import functional
 
 from hdrcli.camera import Camera, measured_response, srgb_response
 from hdrcli.color import Transfer, decode
@@ -14,7 +15,7 @@ from hdrcli.errors import UsageError
 from hdrcli.inference.working import clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.training.datasets import collate
-from hdrcli.training.objectives import create, paired
+from hdrcli.training.objectives import _stops, create, paired
 
 
 class FixedCamera:
@@ -105,25 +106,79 @@ class TestSamples:
                     np.testing.assert_array_equal(value, b[key])
 
 
+def terms(error, lost=None):
+    lost = torch.zeros_like(error) if lost is None else lost
+    return _stops.terms_of(error, lost, (lost <= 0).to(lost.dtype))
+
+
+def by_autograd(t, stops, lost, measured, peak):
+    """Error and terms as they are defined, in operations that autograd differentiates."""
+    error = torch.log2(functional.relu(feedback_unet.from_t(t, peak)) + 2.0**-10) - stops - 8 * functional.relu(-t)
+    weight = lost.sum((1, 2, 3))
+    root = ((error.square() * lost).sum((1, 2, 3)) / weight.clamp(min=1) + 1e-4).sqrt()
+    found = {"highlight": (root * (weight / 50).clamp(max=1)).mean()}
+    found["measured"] = (error.abs() * measured).sum() / measured.sum().clamp(min=1)
+    found["gradient"], border = 0, 0
+    for dim in (-1, -2):
+        step, size = error.diff(dim=dim).abs(), error.shape[dim] - 1
+        pair = torch.maximum(lost.narrow(dim, 0, size), lost.narrow(dim, 1, size))
+        found["gradient"] = found["gradient"] + step.mean()
+        border = border + (step * pair).sum((1, 2, 3)) / pair.sum((1, 2, 3)).clamp(min=50)
+    return found | {"border": border.mean()}
+
+
 class TestLosses:
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_values_and_gradients_are_those_of_autograd(self, layout):
+        torch.manual_seed(0)
+        t, stops, lost = torch.rand(3, 3, 20, 12) * 1.2 - 0.1, torch.randn(3, 3, 20, 12), torch.rand(3, 3, 20, 12) * 2 - 1
+        lost = lost.clamp(min=0)
+        lost[1] = 0
+        lost[2, 0, 1:] *= 0.01
+        measured = (lost <= 0).float()
+        found = []
+        for ours in (True, False):
+            image = t.to(memory_format=layout).requires_grad_()
+            if ours:
+                made = _stops.terms_of(_stops.error_of(image, stops, 256.0), lost, measured)._asdict()
+            else:
+                made = by_autograd(image, stops, lost, measured, 256.0)
+            sum((i + 1) * value for i, value in enumerate(made.values())).backward()
+            found.append((made, image.grad))
+        (made, gradient), (expected, right) = found
+        assert {k: float(v.detach()) for k, v in made.items()} == pytest.approx(
+            {k: float(v.detach()) for k, v in expected.items()}, rel=1e-5
+        )
+        torch.testing.assert_close(gradient, right, rtol=1e-5, atol=1e-5 * float(right.abs().max()))
+
+    def test_gradients_are_right(self):
+        torch.manual_seed(0)
+        t = (torch.rand(2, 3, 5, 4, dtype=torch.float64) + 0.05).requires_grad_()
+        stops, lost = torch.randn(2, 3, 5, 4, dtype=torch.float64), torch.rand(2, 3, 5, 4, dtype=torch.float64)
+
+        def total(t):
+            return sum(_stops.terms_of(_stops.error_of(t, stops, 256.0), lost, torch.ones_like(lost)))
+
+        assert torch.autograd.gradcheck(total, t, atol=1e-5)
+
     def test_highlight_loss_is_the_rms_over_what_was_lost(self):
         error, lost = torch.zeros(2, 3, 16, 16), torch.zeros(2, 3, 16, 16)
         lost[0, :, :8], error[0, :, :8] = 1, 3.0
         error[0, :, 8:] = 100  # measured: no business of this loss
         lost[1, :, :8], error[1, :, :8] = 1, -4.0
-        assert paired.highlight_loss(error, lost) == pytest.approx((3 + 4) / 2, rel=1e-3)
+        assert terms(error, lost).highlight == pytest.approx((3 + 4) / 2, rel=1e-3)
 
     def test_a_photo_that_lost_nothing_counts_nothing(self):
         error = torch.ones(1, 3, 8, 8, requires_grad=True)
-        loss = paired.highlight_loss(error, torch.zeros(1, 3, 8, 8))
+        loss = terms(error).highlight
         loss.backward()
         assert loss == 0
         assert torch.isfinite(error.grad).all()
 
     def test_gradient_loss_is_blind_to_an_offset(self):
         error = torch.rand(1, 3, 8, 8)
-        assert paired.gradient_loss(error + 5) == pytest.approx(float(paired.gradient_loss(error)), abs=1e-6)
-        assert paired.gradient_loss(torch.full((1, 3, 8, 8), 2.0)) == 0
+        assert terms(error + 5).gradient == pytest.approx(float(terms(error).gradient), abs=1e-6)
+        assert terms(torch.full((1, 3, 8, 8), 2.0)).gradient == 0
 
     def test_a_perfect_image_has_no_loss(self):
         tiny = objective()

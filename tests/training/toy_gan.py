@@ -48,6 +48,9 @@ class ToyGan:
     def guides(self):
         return {}
 
+    def see(self, pictures):
+        self.seen = pictures
+
     def samples(self, views, rng):
         t = np.log1p(np.minimum(views["hdr"] / 256, 1) * 5000) / np.log1p(5000)
         return [{"x": views["ldr"] / np.float32(255), "y": t.astype(np.float32)}]

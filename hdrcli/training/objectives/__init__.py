@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from hdrcli.training.datasets import Pictures
     from hdrcli.training.export import Export
     from hdrcli.training.sources import Domain
 
@@ -70,8 +71,13 @@ class Objective(Protocol):
         """Training samples, arrays ``(h, w, c)``, of one draw.
 
         ``views["hdr"]``: ``(S, S, 3) float32`` scene radiance, scene's median luminance 0.18; ``views["ldr"]``: ``(S, S, 3)
-        uint8`` sRGB codes. Runs in worker processes: no torch, no state.
+        uint8`` sRGB codes; ``views["hdr_frame"]``, ``views["ldr_frame"]``: what part of which picture they show, packed as
+        :class:`hdrcli.training.datasets.Frame` does. Runs in worker processes: torch on the CPU only, no state.
         """
+        ...
+
+    def see(self, pictures: Pictures) -> None:
+        """Called before training with the pictures that views will be drawn from."""
         ...
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -10,6 +10,7 @@ term               what                                                         
 =================  ==========================================================================  ===========================
 gan                D_Y(y^), D_X(x^) of the last iteration's images (Eq. 8, 9)                  gan_weight
 cycle_x, cycle_y   L1 of x~ and x, y~ and y (Eq. 10), mean over iterations                     cycle_weight (lambda)
+highlights         as cycle_y, where y is above LDR white alone (not in the paper)             highlights_weight
 identity_x, _y     L1 of a target-domain image and what is made of it (Eq. 11), likewise       identity, identity_weight
 contrastive        output against input, by embeddings or patches (Eq. 3, 4), both directions  embeddings, contrastive_weight
 semantic           1 - mIoU of masks of input and output (Eq. 5-7), both directions            masks, semantic_weight
@@ -26,7 +27,7 @@ docs/ablations.md has the command lines.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from typing import Any, Literal
 
@@ -50,7 +51,10 @@ from hdrcli.losses.semantic import BETA, semantic_loss
 from hdrcli.networks import feedback_unet, patchgan
 from hdrcli.networks.feedback_unet import clip_map_of, from_t, linear_to_srgb, photograph, within
 from hdrcli.perception import exposure
+from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
+from hdrcli.training.objectives import _knowledge
+from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
 _GUIDES = registry.names(perception.__name__)
@@ -65,7 +69,7 @@ Guides: Any = make_dataclass(
 Guides.__doc__ = "Options of every guide there is, by the guide's name."
 
 _BRIGHTEST = np.float32(2**60)  # beyond all light there is; sums of such still are finite
-_WEIGHTS = ("gan", "cycle", "identity", "contrastive", "semantic", "perception")
+_WEIGHTS = ("gan", "cycle", "identity", "contrastive", "semantic", "perception", "highlights")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ class Config:
 
     ``network``: G_Y; G_X is alike but has no clip map. ``discriminator``: D_X and D_Y. ``working_size``: side of the images.
     ``gan_weight`` ... ``perception_weight``: of the terms, see the module's docstring; ``identity_weight`` is 0.5 lambda.
-    ``cycle_highlights``: part of cycle_y that is about what lies above LDR white alone, however little that is; 0 is Eq. 10.
+    ``highlights_weight``: of what the cycle of scenes loses above LDR white alone, however little of the scene that is; the
+    paper has no such term. Where a cycle is closed already, L1 pulls no less than where light is still lost, and everywhere.
     ``cycle_noise``: photos made by G_X are rounded to 8 bits, with noise of this standard deviation in codes of 0 to 1, before
     G_Y sees them; else the pair learns to hide lost light in codes too fine to see (Chu et al. 2017). 0: neither, as Eq. 10.
     ``identity``: in which encoding (see :mod:`hdrcli.losses.identity`), or none. ``equalised``: embeddings and masks of photos
@@ -96,7 +101,7 @@ class Config:
     discriminator_rate: float = 2e-4
     gan_weight: float = 1.0
     cycle_weight: float = LAMBDA
-    cycle_highlights: float = 0.0
+    highlights_weight: float = 0.0
     cycle_noise: float = 0.0
     identity: Literal["encoded", "paper", "none"] = "encoded"
     identity_weight: float = WEIGHT * LAMBDA
@@ -132,7 +137,7 @@ class Config:
         for name in (f"{term}_weight" for term in _WEIGHTS):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more; 0 leaves it out")
-        for name in ("embedding_dropout", "cycle_highlights", "cycle_noise"):
+        for name in ("embedding_dropout", "cycle_noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{getattr(self, name):g} is no share", where=name, remedy="use 0 to 1")
         for name, most in (("shares", 1.0), ("medians", 100.0)):
@@ -268,6 +273,7 @@ class LlmHdr:
             generator.wake_up()
             generator.saves_memory = config.saves_memory
         self.networks = nn.ModuleDict(networks)
+        self._whole: _knowledge.WholePictures | None = None
         self._pools = {name: Pool(config.pool, seed) for seed, name in enumerate(("y", "x"))}
         self._places = torch.Generator().manual_seed(2)
         self._steps = 0
@@ -313,22 +319,55 @@ class LlmHdr:
         peak = self.config.network.peak
         light = exposed(views["hdr"], self.config, rng)
         t = np.log1p(light * np.float32(MU / peak)) / np.float32(math.log1p(MU))
-        return [{"x": views["ldr"].astype(np.float32) / np.float32(255), "y": np.clip(t, 0, 1).astype(np.float32)}]
+        sample = {"x": views["ldr"].astype(np.float32) / np.float32(255), "y": np.clip(t, 0, 1).astype(np.float32)}
+        frames = {f"frame_{short}": views[f"{name}_frame"] for short, name in (("x", "ldr"), ("y", "hdr")) if self._whole}
+        return [sample | frames | (self._known(sample) if self._on_cpu else {})]
+
+    @property
+    def _on_cpu(self) -> bool:
+        return all(parameter.device.type == "cpu" for parameter in self.networks.parameters())
+
+    @torch.no_grad()
+    def _known(self, sample: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What the embedded guides say of a sample: ``maps`` of all that generators are given, ``areas`` of photo and scene."""
+        x, y = (torch.from_numpy(sample[name]).permute(2, 0, 1)[None] for name in ("x", "y"))
+        known = {}
+        if self.config.network.gates and self.config.maps == "exposure":
+            shown = [x, y, *(identity.given for identity in self._identities(x, y, self.config.network.peak))]
+            known["maps"] = _knowledge.packed_maps([self._look(image, made=False) for image in shown])
+        if _knowledge.finds_areas(self._masks):
+            assert self._masks is not None
+            known["areas"] = _knowledge.packed_areas([self._masks.areas(image) for image in (self._shown(x), y)])
+        return known
+
+    def see(self, pictures: Pictures) -> None:
+        """A guide that is asked about whole pictures gets them."""
+        if self.config.network.gates and _knowledge.is_for_pictures(self._maps):
+            guide: Any = self._maps
+            self._whole = _knowledge.WholePictures(guide, pictures, self.config.network.peak)
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """Photos as embeddings and masks see them."""
+        return perception.equalized(x) if self.config.equalised else x
 
     # guides ---------------------------------------------------------------------------------------------------------------
 
-    def _look(self, image: Tensor, *, source: Tensor | None = None, made: bool) -> Tensor:
+    def _embeds_maps(self, *, made: bool) -> bool:
+        """Is it the guide ``exposure`` that is asked? ``made``: about an image that a generator made."""
+        return self.config.maps == "exposure" or (made and self._steps % self.config.maps_every > 0)
+
+    def _look(self, image: Tensor, *, source: Tensor | None = None, made: bool, artifact: Tensor | None = None) -> Tensor:
         """Perception maps ``(N, 3, H, W)``. ``made``: by a generator; asks the guide only every so many steps then.
 
-        ``source``: the photo that an image of G_Y was made from.
+        ``source``: the photo that an image of G_Y was made from. ``artifact``: the first of ``exposure``'s maps, if known.
         """
-        if self.config.maps == "exposure" or (made and self._steps % self.config.maps_every):
-            return self._embedded_maps(image, source)
+        if self._embeds_maps(made=made):
+            return self._embedded_maps(image, source, artifact)
         assert self._maps is not None
         maps: Tensor = self._maps.maps(image, source=source).stacked()
         return maps
 
-    def _embedded_maps(self, image: Tensor, source: Tensor | None) -> Tensor:
+    def _embedded_maps(self, image: Tensor, source: Tensor | None, artifact: Tensor | None = None) -> Tensor:
         """Those of the guide ``exposure``, with a meaning of "underexposed" for scenes.
 
         T of a dark scene is near 0 by right, as T of a bright one is near 1: a loss on it would train shadows away. What counts
@@ -336,12 +375,12 @@ class LlmHdr:
         """
 
         def look(image: Tensor) -> Tensor:
-            maps = self._exposure.maps(image, source=source)
             if source is None:
-                return maps.stacked()
+                return self._exposure.maps(image, artifact=artifact).stacked()
             limit = self.config.guides.exposure.under_to
             black = exposure.crushed(photograph(image, self.config.network.peak), limit)
-            return replace(maps, under=black * (1 - exposure.crushed(source, limit))).stacked()
+            under = black * (1 - exposure.crushed(source, limit))
+            return self._exposure.maps(image, source=source, artifact=artifact, under=under).stacked()
 
         return self._lean(look, image)
 
@@ -360,6 +399,33 @@ class LlmHdr:
                 maps = self._look(image.detach(), made=made) if maps is None else maps.detach()
             embedding = self._embed(image.detach()) if network.embedding else None
         return _Seen(image, maps if network.gates else None, embedding)
+
+    def _inputs(self, batch: Mapping[str, Tensor], identities: tuple[Identity, ...]) -> tuple[list[_Seen], list[_Seen]]:
+        """What G_Y and what G_X are given of a batch: the images themselves, and those of the identities."""
+        images = [batch["x"], batch["y"], *(identity.given for identity in identities)]
+        maps: Sequence[Tensor | None] = [None] * len(images)
+        if "maps" in batch:
+            maps = torch.split(batch["maps"], 3, 1)[: len(images)]
+        elif self._whole is not None and "frame_x" in batch:
+            maps = self._looked_up(batch, images)
+        seen = [self._seen(image, known) for image, known in zip(images, maps, strict=True)]
+        return seen[0::2], seen[1::2]
+
+    def _looked_up(self, batch: Mapping[str, Tensor], images: list[Tensor]) -> list[Tensor | None]:
+        """Maps of :meth:`_inputs` by a guide that knows the whole pictures; ``exposure`` where it does not answer.
+
+        Where light is lost in the photo of a scene (G_Y's identity), ``exposure`` knows better: the exposure decides that.
+        """
+        assert self._whole is not None
+        instead = [self._exposure.maps(image).stacked() for image in images]
+        size = images[0].shape[-1]
+        whole = [self._whole.maps("ldr", batch["frame_x"], size), self._whole.maps("hdr", batch["frame_y"], size)]
+        found: list[Tensor | None] = []
+        for number, (own, answers) in enumerate(zip(instead, (*whole, *reversed(whole)), strict=False)):
+            rows = [mine if answer is None else answer for mine, answer in zip(torch.split(own, 1), answers, strict=True)]
+            maps = torch.cat(rows)
+            found.append(torch.cat([maps[:, :1], own[:, 1:]], 1) if number == 2 else maps)
+        return found
 
     def _embed(self, image: Tensor) -> Tensor:
         assert self._embeddings is not None
@@ -409,8 +475,7 @@ class LlmHdr:
         if config.network.embedding:
             blind = float(torch.rand((), generator=self._places)) < config.embedding_dropout
         identities = self._identities(x, y, peak)
-        into_y = [self._seen(x)] + [self._seen(i.given) for i in identities[:1]]
-        into_x = [self._seen(y)] + [self._seen(i.given) for i in identities[1:]]
+        into_y, into_x = self._inputs(batch, identities)
         made_y, *same_y = self._iterate(self.networks, "g_y", *into_y, blind=blind)
         made_x, *same_x = self._iterate(self.networks, "g_x", *into_x, blind=blind)
         y_hat, x_hat = made_y[-1], made_x[-1]
@@ -419,7 +484,11 @@ class LlmHdr:
         terms: dict[str, Tensor] = {}
         maps_y = maps_x = None
         if config.weight("perception"):
-            maps_y, maps_x = self._look(y_hat, source=x, made=True), self._look(x_hat, made=True)
+            artifact: tuple[Tensor | None, ...] = (None, None)
+            if self._embeds_maps(made=True) and not config.saves_memory:  # both at once: it is many small operations
+                artifact = self._exposure.artifact(torch.cat([y_hat, x_hat])).chunk(2)
+            maps_y = self._look(y_hat, source=x, made=True, artifact=artifact[0])
+            maps_x = self._look(x_hat, made=True, artifact=artifact[1])
             forward, backward = (
                 self._perceived(maps_y, y_hat, x, WEIGHTS),
                 self._perceived(maps_x, x_hat, None, ARTIFACT_ONLY),
@@ -427,20 +496,27 @@ class LlmHdr:
             terms["perception"] = forward + backward
         if config.weight("cycle"):
             (again_x,) = self._iterate(self.networks, "g_x", self._seen(y_hat, maps_y, made=True), blind=blind)
+            terms["cycle_x"] = cycle_loss(again_x, x)
+        if config.weight("cycle") or config.weight("highlights"):
             stored = self._stored(x_hat) if config.cycle_noise else x_hat
             (again_y,) = self._iterate(self.networks, "g_y", self._seen(stored, maps_x, made=True), blind=blind)
-            terms |= {"cycle_x": cycle_loss(again_x, x), "cycle_y": self._cycle_y(again_y, y)}
+            if config.weight("cycle"):
+                terms["cycle_y"] = cycle_loss(again_y, y)
+            if config.weight("highlights"):
+                terms["highlights"] = _weighted(again_y, y, (from_t(y, peak) > 1).to(y.dtype))
         for name, same, identity in zip(("identity_y", "identity_x"), (*same_y, *same_x), identities, strict=False):
             terms[name] = _weighted(same, identity.expected, identity.weight)
         if config.weight("gan"):
             terms["gan"] = self._judged("d_y", y_hat, generator_side) + self._judged("d_x", x_hat, generator_side)
         if config.weight("contrastive") or config.weight("semantic"):
-            shown = perception.equalized(x) if config.equalised else x
+            shown = self._shown(x)
             if config.weight("contrastive"):
                 terms["contrastive"] = self._contrast("y", shown, y_hat) + self._contrast("x", y, x_hat)
             if config.weight("semantic"):
                 assert self._masks is not None
-                forward, backward = self._lean(self._masks.soft_iou, shown, y_hat), self._lean(self._masks.soft_iou, y, x_hat)
+                areas = [(a,) for a in _knowledge.unpacked_areas(batch["areas"], 2)] if "areas" in batch else [(), ()]
+                forward = self._lean(self._masks.soft_iou, shown, y_hat, *areas[0])
+                backward = self._lean(self._masks.soft_iou, y, x_hat, *areas[1])
                 terms["semantic"] = semantic_loss(forward) + semantic_loss(backward)
         weighted = [config.weight(name.removesuffix("_x").removesuffix("_y")) * value for name, value in terms.items()]
         return {"loss": torch.stack(weighted).sum(), **terms}
@@ -457,13 +533,6 @@ class LlmHdr:
         noise = torch.randn(codes.shape, generator=self._places).to(codes.device)
         rounded = ((codes.detach() + self.config.cycle_noise * noise).clamp(0, 1) * 255).round() / 255
         return codes + (rounded - codes.detach())
-
-    def _cycle_y(self, again: list[Tensor], y: Tensor) -> Tensor:
-        share = self.config.cycle_highlights
-        if not share:
-            return cycle_loss(again, y)
-        bright = (from_t(y, self.config.network.peak) > 1).to(y.dtype)
-        return (1 - share) * cycle_loss(again, y) + share * _weighted(again, y, bright)
 
     def _judged(self, name: str, image: Tensor, side: Callable[[Tensor], Tensor]) -> Tensor:
         return side(self.networks[name](2 * image - 1).float())
@@ -521,7 +590,7 @@ class LlmHdr:
         made: dict[str, torch.optim.Optimizer] = {}
         for phase in self.phases:
             parameters = [p for name in self.trained(phase) for p in self.networks[name].parameters()]
-            made[phase] = torch.optim.Adam(parameters, rates[phase], betas=(0.5, 0.999))
+            made[phase] = torch.optim.Adam(parameters, rates[phase], betas=(0.5, 0.999), fused=fused(parameters))
         return made
 
     def state(self) -> dict[str, Any]:
@@ -542,8 +611,10 @@ class LlmHdr:
     def sheet(self, networks: nn.ModuleDict, batch: Mapping[str, Tensor]) -> NDArray[Any]:
         """Four rows of the batch: x, y^ as a photo and 3 stops darker, x~; y as a photo and 3 stops darker, x^, y~ darker."""
         peak = self.config.network.peak
-        x, y = (batch[name][:4].float() for name in ("x", "y"))
-        ((*_, y_hat),), ((*_, x_hat),) = (self._iterate(networks, g, self._seen(i)) for g, i in (("g_y", x), ("g_x", y)))
+        few = {name: value[:4].float() for name, value in batch.items()}
+        x, y = few["x"], few["y"]
+        (into_y,), (into_x,) = self._inputs(few, ())
+        ((*_, y_hat),), ((*_, x_hat),) = (self._iterate(networks, g, i) for g, i in (("g_y", into_y), ("g_x", into_x)))
         ((*_, x_again),) = self._iterate(networks, "g_x", self._seen(y_hat, made=True))
         ((*_, y_again),) = self._iterate(networks, "g_y", self._seen(x_hat, made=True))
         light = {name: from_t(t, peak) for name, t in (("y", y), ("y_hat", y_hat), ("y_again", y_again))}

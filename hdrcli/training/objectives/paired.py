@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
 from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
@@ -31,7 +30,10 @@ from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import linear_to_srgb
+from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
+from hdrcli.training.objectives import _stops
+from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
 
@@ -166,35 +168,6 @@ def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[s
     }
 
 
-def highlight_loss(error: Tensor, lost: Tensor) -> Tensor:
-    """Mean over photos of the root mean square of ``error`` (stops) weighted by ``lost``; both ``(N, 3, H, W)``.
-
-    Photos that lost next to nothing count less, in proportion, instead of dividing by nothing.
-    """
-    weight = lost.sum((1, 2, 3))
-    mean_square = (error.square() * lost).sum((1, 2, 3)) / weight.clamp(min=1.0)
-    presence = (weight / 50).clamp(max=1.0)  # 50: below this a region is not scored either
-    return ((mean_square + 1e-4).sqrt() * presence).mean()
-
-
-def gradient_loss(error: Tensor) -> Tensor:
-    """Mean absolute horizontal and vertical difference of ``error`` (stops), ``(N, 3, H, W)``."""
-    return error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-
-
-def border_loss(error: Tensor, lost: Tensor) -> Tensor:
-    """Mean absolute difference of ``error`` (stops) between neighbours of which at least one lost something, ``(N, 3, H, W)``.
-
-    Mean over photos; each pair of cells counts by the larger of its two lost shares.
-    """
-    total = error.new_zeros(error.shape[0])
-    for dim in (-1, -2):
-        size = error.shape[dim] - 1
-        weight = torch.maximum(lost.narrow(dim, 0, size), lost.narrow(dim, 1, size))
-        total = total + (error.diff(dim=dim).abs() * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp(min=50.0)
-    return total.mean()
-
-
 def _darker(light: Tensor) -> Tensor:
     """Radiance three stops darker, as sRGB codes: what a screen shows of highlights."""
     return linear_to_srgb((light / 8).clamp(0, 1))
@@ -227,11 +200,15 @@ class Paired:
         """``photos_per_view`` virtual photos of this view."""
         return [photograph(views["hdr"], self.config, rng) for _ in range(self.config.photos_per_view)]
 
+    def see(self, pictures: Pictures) -> None:
+        """Looks at views alone."""
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """AdamW on everything."""
-        parameters = self.networks.parameters()
-        config = self.config
-        return {"g": torch.optim.AdamW(parameters, config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay)}
+        parameters, config = list(self.networks.parameters()), self.config
+        decay = config.weight_decay
+        adam = torch.optim.AdamW(parameters, config.learning_rate, (0.9, 0.99), weight_decay=decay, fused=fused(parameters))
+        return {"g": adam}
 
     def trained(self, phase: str) -> tuple[str, ...]:
         """G_Y."""
@@ -239,19 +216,10 @@ class Paired:
 
     def losses(self, images: list[Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The loss terms, averaged over the feedback iterations' images (T domain)."""
-        config = self.config
-        terms: dict[str, list[Tensor]] = {"highlight": [], "measured": [], "gradient": [], "border": []}
-        measured = (batch["lost"] <= 0) & (batch["ldr"] > 0.02)
-        for image in images:
-            y = feedback_unet.from_t(image.float(), config.network.peak)
-            error = torch.log2(functional.relu(y) + STOPS_FLOOR) - batch["stops"]
-            # negative T has no logarithm: relu alone would leave such a cell without a gradient
-            error = error + functional.relu(-image.float()) * -8.0
-            terms["highlight"].append(highlight_loss(error, batch["lost"]))
-            terms["measured"].append((error.abs() * measured).sum() / measured.sum().clamp(min=1))
-            terms["gradient"].append(gradient_loss(error))
-            terms["border"].append(border_loss(error, batch["lost"]))
-        return {name: torch.stack(values).mean() for name, values in terms.items()}
+        lost, peak = batch["lost"], self.config.network.peak
+        measured = ((lost <= 0) & (batch["ldr"] > 0.02)).to(lost.dtype)
+        each = [_stops.terms_of(_stops.error_of(i.float(), batch["stops"], peak), lost, measured) for i in images]
+        return {name: torch.stack([getattr(terms, name) for terms in each]).mean() for name in _stops.Terms._fields}
 
     def loss(self, phase: str, batch: Mapping[str, Tensor], part: int) -> dict[str, Tensor]:
         """The weighted sum of :meth:`losses`, and its terms."""
