@@ -41,6 +41,8 @@ def _show_protocol(evaluation: Evaluation, protocol: Protocol, *, thorough: bool
         print("\n".join(sorted(map(printable, told))[:_REASONS]))
     else:
         table(("SCORE", "METHOD", "MEAN", "95 % INTERVAL", "MEDIAN", "N", "LEFT OUT"), rows)
+        if any(row[2].endswith("*") for row in rows):
+            print("*: the best mean of that score")
     _show_regions(evaluation, protocol, mine, reasons)
     _show_worst(protocol, whole)
     _show_significance([s for s in evaluation.significance if s.protocol == protocol.name], protocol, thorough=thorough)

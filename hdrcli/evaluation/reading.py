@@ -46,7 +46,8 @@ def light(image: Image, path: Path, settings: Settings) -> tuple[NDArray[np.floa
     """
     absolute = image.transfer is Transfer.PQ
     if not (image.is_hdr or absolute):
-        raise MismatchError(_refusal(image), where=path, remedy="give HDR here, or say --task tonemap")
+        remedy = "give HDR here: photos belong to --ldr, hdrcli expand makes HDR of them; or say --task tonemap"
+        raise MismatchError(_refusal(image), where=path, remedy=remedy)
     odd = next((note for note in image.metadata.notes if _ODD.match(note)), None)
     if odd is not None:
         raise Unavailable(f"not all values are finite: {odd}", where=path, remedy="repair the file; such pairs are not scored")

@@ -45,7 +45,8 @@ class Bundle:
         name = f"{role}.onnx"
         if name not in self.card["files"]:
             have = ", ".join(self.card["files"])
-            raise MissingModel(f"has no {role}", where=self.folder, remedy=f"it has: {have}")
+            way = "; name a bundle that tone-maps, from hdrcli train --ldr ... --hdr ..., with --model" if role == "g_x" else ""
+            raise MissingModel(f"has no {role}", where=self.folder, remedy=f"it has: {have}{way}")
         return self.folder / name
 
     @property

@@ -114,7 +114,7 @@ def _loaded() -> dict[str, ModuleType]:
                 # it writes to the root logger, which then starts to print
                 if name.startswith(f"{_PACKAGE}.") and hasattr(module, "logging"):
                     module.logging = _logger()  # type: ignore[attr-defined]
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, OSError) as error:  # OSError: torch is half installed
         raise Unavailable(f"{version()} can't be used: {error}", remedy="install the version that hdrcli names") from error
     return modules
 

@@ -95,8 +95,8 @@ def _measure(
     pair = [_channels_last(picture, known) for picture in (test, reference)]
     try:
         import torch
-    except ModuleNotFoundError:
-        raise without("torch", "HDR-VDP-2.2") from None
+    except (ImportError, OSError) as error:  # not there, or half installed
+        raise without("torch", "HDR-VDP-2.2") from error
     from hdrcli.metrics._hdrvdp2_parts import parts
 
     place = _device(device)

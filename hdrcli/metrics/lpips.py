@@ -48,8 +48,8 @@ def lpips(
         import torch
 
         from hdrcli.networks._precision import measuring
-    except ModuleNotFoundError:
-        raise without("torch", "LPIPS") from None
+    except (ImportError, OSError) as error:  # not there, or half installed
+        raise without("torch", "LPIPS") from error
     try:
         network = _loaded(net, weights, heads, device)
     except (MissingRequirement, ModelError) as error:
