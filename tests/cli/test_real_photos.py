@@ -207,7 +207,7 @@ def test_exposure_counts_after_automatic_exposure(cli: Cli, photo: Path) -> None
     assert means[0] < means[1] - 20 < means[2] - 40
 
 
-@pytest.mark.parametrize("parameter", ["key=-1", "key=0", "white=99"])
+@pytest.mark.parametrize("parameter", ["key=-1", "key=0", "white=-1"])
 def test_parameters_that_make_no_picture_are_refused(cli: Cli, photo: Path, parameter: str) -> None:
     assert cli("expand", photo, "-o", "x.exr").code == 0
     ran = cli("tonemap", "x.exr", "-p", parameter)
