@@ -58,7 +58,7 @@ class Parameters:
         check_range("black", self.black, 0, 40, "0.5")
         check_choice("normalise", self.normalise, Normalise)
         check_range("saturation", self.saturation, 0, 4, "1")
-        check_range("detail", self.detail, 0.01, 400, "2")
+        check_range("detail", self.detail, 1e-3, 400, "2")
 
 
 @dataclass(frozen=True, eq=False)

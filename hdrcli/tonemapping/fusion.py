@@ -29,7 +29,7 @@ LOCAL = True
 _SPREAD = 0.2  # sigma of how well a code is exposed
 _DARK, _BRIGHT = 0.18, 0.5  # display light that the longest bracket gives the shadows, and the shortest the highlights
 _MOST = 9  # brackets
-_FURTHEST = 256.0  # factor of exposure that the user may ask for
+_CONTRAST = math.log(64)  # of fused pictures
 _UNTOLD = 1e-3  # of codes: less contrast or colour is told from none by noise alone, and weighs as this much
 _NOTHING = 1e-12
 _LN2 = math.log(2)
@@ -60,7 +60,7 @@ class Parameters:
         check_range("contrast", self.contrast, 0, 10, "1")
         check_range("colour", self.colour, 0, 10, "1")
         check_range("exposure", self.exposure, 0, 10, "1")
-        check_range("detail", self.detail, 0.01, 400, "2")
+        check_range("detail", self.detail, 1e-3, 400, "2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,15 @@ class Fused:
     """State: codes = ``rest`` + sum of ``weights`` times the brackets' codes, each channel.
 
     ``rest``: ``(h, w, 3) float32`` a cell of ``cell`` x ``cell`` pixels. ``weights``: ``(h, w)`` for each bracket; none where
-    cells are pixels, and ``rest`` is the result. ``brackets``: a bracket's codes over light.
+    cells are pixels, and ``rest`` is the result. ``brackets``: a bracket's codes over light. ``gain``: of display light, for
+    the exposure that the user asks for.
     """
 
     rest: Floats = field(repr=False)
     weights: tuple[Floats, ...] = field(repr=False)
     brackets: tuple[Table, ...] = field(repr=False)
     cell: int
+    gain: float
 
 
 def prepare(scene: Scene, parameters: Parameters) -> Fused:
@@ -87,8 +89,7 @@ def prepare(scene: Scene, parameters: Parameters) -> Fused:
 
     cell = _local.cell_for(scene, parameters.detail)
     light = _local.colours(scene, cell)
-    wanted = min(max(scene.exposure, 1 / _FURTHEST), _FURTHEST)
-    factors = [factor * wanted for factor in exposures(scene, parameters)]
+    factors = exposures(scene, parameters)
     weights: list[Floats] = []
 
     def bracket(index: int) -> Floats:
@@ -96,13 +97,16 @@ def prepare(scene: Scene, parameters: Parameters) -> Fused:
 
     exponents = (parameters.contrast, parameters.colour, parameters.exposure)
     fused = blended(bracket, len(factors), *exponents, weights)
+    # one more stop of light is as much less on the display as the scene has more contrast than that
+    contrast = math.log(factors[-1] / factors[0]) + math.log(_BRIGHT / _DARK)
+    gain = math.exp(_local.exposed(scene, min(_CONTRAST, contrast), contrast, _CONTRAST))
     if cell == 1:
-        return Fused(fused, (), (), cell)
+        return Fused(fused, (), (), cell, gain)
     for index, weight in enumerate(weights):
         weights[index] = weight = _local.box(weight)
         fused -= weight[..., None] * bracket(index)
     curves = (tabulated(partial(_codes, factor / scene.exposure)) for factor in factors)
-    return Fused(fused, tuple(weights), tuple(curves), cell)
+    return Fused(fused, tuple(weights), tuple(curves), cell, gain)
 
 
 def _codes(factor: float, light: NDArray[Any]) -> NDArray[Any]:
@@ -129,7 +133,7 @@ def apply(light: NDArray[Any], state: Fused, first: int = 0) -> Floats:
         for grid, curve in zip(state.weights, state.brackets, strict=True):
             weight = _local.enlarged(grid, state.cell, first, last, light.shape[1])
             codes += multiplied(curve(light), weight)
-    return np.clip(decode(np.clip(codes, 0, 1), Transfer.SRGB), 0, 1)
+    return np.clip(decode(np.clip(codes, 0, 1), Transfer.SRGB) * np.float32(state.gain), 0, 1)
 
 
 def exposures(scene: Scene, parameters: Parameters) -> list[float]:

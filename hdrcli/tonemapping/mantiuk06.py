@@ -62,7 +62,7 @@ class Parameters:
         check_range("black", self.black, 0, 40, "0.3")
         check_choice("normalise", self.normalise, Normalise)
         check_range("saturation", self.saturation, 0, 4, "0.8")
-        check_range("detail", self.detail, 0.01, 400, "2")
+        check_range("detail", self.detail, 1e-3, 400, "2")
         check_range("steps", self.steps, 1, 10000, "100")
         check_range("tolerance", self.tolerance, 1e-9, 1, "1e-3")
 
@@ -139,16 +139,22 @@ def _equalised(contrasts: list[tuple[Floats, Floats]], factor: float) -> list[tu
     import numpy as np
 
     strongest = factor * float(response(np.array(4.0)))
-    responses = [[np.sign(part) * response(np.abs(part) / _LN10) for part in pair] for pair in contrasts]
-    sizes = [np.hypot(*pair) for pair in responses]
+    responses, sizes = [], []
+    for along, down in contrasts:
+        # both contrasts of a pixel, 0 where it has no neighbour
+        pair = (np.pad(along, ((0, 0), (0, 1))), np.pad(down, ((0, 1), (0, 0))))
+        responses.append(tuple(np.sign(part) * response(np.abs(part) / _LN10) for part in pair))
+        sizes.append(np.hypot(*responses[-1]))
     every = max(1, sum(size.size for size in sizes) // _RANKED)
     ranked = np.sort(np.concatenate([size.ravel() for size in sizes])[::every])
     shares = np.linspace(0, 1, ranked.size)
     result = []
-    for pair, size in zip(responses, sizes, strict=True):
+    for (along, down), size in zip(responses, sizes, strict=True):
         scale = np.interp(size, ranked, shares) * strongest / np.maximum(size, 1e-9)
-        result.append(tuple((np.sign(p) * contrast_of(np.abs(p) * scale) * _LN10).astype(np.float32) for p in pair))
-    return [(along, down) for along, down in result]
+        parts = ((along * scale)[:, :-1], (down * scale)[:-1])
+        across, below = (np.sign(part) * contrast_of(np.abs(part)) * _LN10 for part in parts)
+        result.append((across.astype(np.float32), below.astype(np.float32)))
+    return result
 
 
 def _weight(contrast: Floats) -> Floats:

@@ -72,7 +72,7 @@ class Parameters:
         check_range("white", self.white, 0, 1e12, "0")
         check_range("saturation", self.saturation, 0, 4, "1")
         check_choice("normalise", self.normalise, Normalise)
-        check_range("detail", self.detail, 0.01, 400, "2")
+        check_range("detail", self.detail, 1e-3, 400, "2")
 
     @property
     def reflected(self) -> float:
@@ -122,7 +122,7 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
     lightest = parameters.peak - parameters.black
 
     def at(y: NDArray[Any], values: Doubles) -> NDArray[Any]:
-        return np.interp(np.log10(y / scene.exposure), density.nodes, values)
+        return np.interp(np.log10(y), density.nodes, values)
 
     def display(y: NDArray[Any]) -> NDArray[Any]:
         return np.clip((10 ** at(y, shown) - parameters.reflected) / lightest, 0, 1)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+
+from hdrcli.errors import TrainingError
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
@@ -31,56 +35,123 @@ def versions() -> dict[str, str]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """``run.json``: the resolved configuration, versions and data of a run."""
+    """``run.json``: the resolved configuration, versions and data of a run. Raises TrainingError if it can't be written."""
     text = json.dumps({**record, "versions": versions()}, indent=2, default=str)
-    (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+    try:
+        (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder / RUN_FILE, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> TrainingError:
+    return TrainingError(f"can't be written: {error.strerror or error}", where=path, remedy="check free space and rights")
+
+
+class _Records:
+    """A file that grows by whole records: of one that the disk does not take nothing stays, and later ones can be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, record: bytes) -> None:
+        """Raises OSError."""
+        end = self._file.seek(0, os.SEEK_END)
+        left = memoryview(record)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Journal:
-    """Curves for TensorBoard and the same as JSON lines, appended when a run is resumed. ``active`` False: writes nothing."""
+    """Curves for TensorBoard and the same as JSON lines, appended when a run is resumed. ``active`` False: writes nothing.
 
-    def __init__(self, folder: Path, *, active: bool = True) -> None:
-        self.folder = folder
-        self._writer: Any = None
-        self._file: Any = None
-        if active:
-            from torch.utils.tensorboard import SummaryWriter
+    What a full disk does not take is left out, which ``report`` is told once; training goes on. Raises TrainingError if the
+    files can't be made at the start.
+    """
 
-            self._file = (folder / LOG_FILE).open("a", encoding="utf-8")
-            self._writer = SummaryWriter(folder)
+    def __init__(self, folder: Path, *, active: bool = True, report: Callable[[str], None] = lambda line: None) -> None:
+        self.folder, self._report = folder, report
+        self._lines: _Records | None = None
+        self._curves: _Records | None = None
+        self._told = False
+        if not active:
+            return
+        try:
+            self._lines = _Records(folder / LOG_FILE)
+            # not torch's SummaryWriter: its thread dies of a full disk, and the next flush waits for it for ever
+            self._curves = _Records(folder / f"events.out.tfevents.{time.time():.0f}.hdrcli.{os.getpid()}")
+        except OSError as error:
+            self.close()
+            raise _unwritable(folder / LOG_FILE, error) from error
+        self._summary(0, file_version="brain.Event:2")
 
     def event(self, what: str, step: int, **values: Any) -> None:
         """A JSON line; numbers that are not finite become null."""
-        if self._file is not None:
+        lines = self._lines
+        if lines is not None:
             record = {"event": what, "step": step, "time": round(time.time(), 3), **values}
-            self._file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
-            self._file.flush()
+            text = json.dumps(_finite(record), allow_nan=False) + "\n"
+            self._written(LOG_FILE, lambda: lines.write(text.encode()))
 
     def curves(self, step: int, values: Mapping[str, float], group: str = "") -> None:
         """Scalars for TensorBoard."""
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{group}/{name}" if group else name, value, step)
-            self._writer.flush()
+        if self._curves is not None and values:
+            from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+            from torch.utils.tensorboard import summary
+
+            scalar: Any = summary.scalar
+            made = (scalar(f"{group}/{name}" if group else name, value) for name, value in values.items())
+            self._summary(step, summary=Summary(value=[entry for part in made for entry in part.value]))
 
     def sheet(self, step: int, image: NDArray[Any]) -> None:
         """A contact sheet ``(H, W, 3) uint8``, for TensorBoard and as ``sheets/step-N.png``."""
-        if self._writer is not None:
+        if self._curves is not None:
             import cv2
+            from torch.utils.tensorboard import summary
 
-            self._writer.add_image("sheet", image, step, dataformats="HWC")
-            self._writer.flush()
+            self._summary(step, summary=summary.image("sheet", image, dataformats="HWC"))  # type: ignore[no-untyped-call]
             done, data = cv2.imencode(".png", image[..., ::-1])
+            name = f"{SHEETS}/step-{step:07}.png"
             if done:
-                (self.folder / SHEETS).mkdir(exist_ok=True)
-                (self.folder / SHEETS / f"step-{step:07}.png").write_bytes(data.tobytes())
+                self._written(name, lambda: self._whole(self.folder / name, data.tobytes()))
+
+    def _summary(self, step: int, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        event = Event(wall_time=time.time(), step=step, **content)
+        self._written("events.out.tfevents", lambda: RecordWriter(self._curves).write(event.SerializeToString()))
+
+    @staticmethod
+    def _whole(path: Path, data: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _written(self, name: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                fault = f"{name} can't be written: {error.strerror or error}"
+                self._report(f"{fault}; training goes on, logs and sheets have gaps")
 
     def close(self) -> None:
         """Ends both."""
-        if self._writer is not None:
-            self._writer.close()
-        if self._file is not None:
-            self._file.close()
+        for records in (self._lines, self._curves):
+            if records is not None:
+                records.close()
 
 
 def _finite(value: Any) -> Any:

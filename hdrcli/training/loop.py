@@ -137,7 +137,10 @@ def train(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fabric = fabric or make_fabric(config.device, config.devices, config.num_nodes, config.precision)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"can't be made: {error.strerror}", where=folder, remedy="name another --out") from error
     old = existing(folder, objective, pictures, config.seed, resume=resume)
     objective.see(pictures)
     torch.manual_seed(config.seed + 1_000_003 * fabric.global_rank)
@@ -313,7 +316,7 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """Train to the end; returns the last state."""
         self.started = time.monotonic()
-        self.journal = Journal(self.folder, active=self.leads)
+        self.journal = Journal(self.folder, active=self.leads, report=self.report)
         try:
             with memory_kept(), placed(self.objective.networks, self.fabric), ready_to_fork(), self._signals():
                 self.journal.event("resumed" if self.step else "started", self.step, **_plain(self.config))

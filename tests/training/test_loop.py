@@ -15,7 +15,7 @@ from tiny_training import objective, short_loop
 from toy_gan import pictures, toy
 
 from hdrcli.errors import DataError, MissingRequirement, TrainingError, UsageError
-from hdrcli.training import checkpoint, loop
+from hdrcli.training import checkpoint, logs, loop
 from hdrcli.training.cache import Stored
 from hdrcli.training.datasets import BatchStream, Scene
 from hdrcli.training.logs import LOG_FILE, RUN_FILE
@@ -493,11 +493,9 @@ class TestRecords:
         assert sheet.std() > 5
 
     @pytest.mark.parametrize("fault", [None, KeyboardInterrupt, RuntimeError])
-    def test_the_training_curves_are_closed(self, tmp_path, monkeypatch, fault):
-        from torch.utils.tensorboard import SummaryWriter
-
+    def test_the_files_of_the_journal_are_closed(self, tmp_path, monkeypatch, fault):
         closed = []
-        monkeypatch.setattr(SummaryWriter, "close", lambda writer: closed.append(writer))
+        monkeypatch.setattr(logs._Records, "close", lambda records: closed.append(records) or records._file.close())
 
         def observe(progress):
             if fault:
@@ -508,7 +506,20 @@ class TestRecords:
                 loop.train(objective(), SCENES, short_loop(1), tmp_path, observe=observe)
         else:
             loop.train(objective(), SCENES, short_loop(1), tmp_path)
-        assert len(closed) == 1
+        assert len(closed) == 2
+
+    def test_tensorboard_reads_the_curves(self, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        loop.train(toy(), pictures(), short_loop(3), tmp_path)
+        loop.train(toy(), pictures(), short_loop(4), tmp_path, resume=True)
+        read = EventAccumulator(str(tmp_path))
+        read.Reload()
+        assert set(read.Tags()["scalars"]) >= {"loss_g", "loss_d", "adversarial", "learning_rate/g"}
+        assert [e.step for e in read.Scalars("loss_g")] == [1, 2, 3, 4]
+        logged = [e["losses"]["loss_g"] for e in events(tmp_path, "losses")]
+        assert [e.value for e in read.Scalars("loss_g")] == pytest.approx(logged, rel=1e-6)
+        assert (read.Images("sheet")[-1].width, read.Images("sheet")[-1].height) == (64, 32)
 
     def test_checkpoints_by_epochs(self, tmp_path):
         config = short_loop(9, checkpoint_minutes=1e9, checkpoint_epochs=1)
