@@ -114,7 +114,9 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
         # what the sun's disk is above the rest would count as a contrast to be kept
         brightest = extent(luminance(scene.sample))[1] or 1.0
         values = np.minimum(values, np.float32(math.log(brightest)))
-    density = counted(values / np.float32(math.log(10)), parameters.density)
+    # a picture larger than the screen fills it, whatever the power of two that it is reduced by
+    reduced = math.sqrt(values.size / (parameters.detail * 1e6)) if light.cell > 1 else 1.0
+    density = counted(values / np.float32(math.log(10)), parameters.density * reduced)
     shown = curve(density, parameters)
     slope = np.append(np.maximum(np.diff(shown) / _STEP, 0), 0.0)
     corrected = parameters.saturation * saturation_for(slope)
@@ -122,7 +124,7 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
     lightest = parameters.peak - parameters.black
 
     def at(y: NDArray[Any], values: Doubles) -> NDArray[Any]:
-        return np.interp(np.log10(y), density.nodes, values)
+        return np.asarray(np.interp(np.log10(y), density.nodes, values))
 
     def display(y: NDArray[Any]) -> NDArray[Any]:
         return np.clip((10 ** at(y, shown) - parameters.reflected) / lightest, 0, 1)
