@@ -12,6 +12,7 @@ Logarithms are natural ones. "Tone" is the log of display-linear luminance, 0 fo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 
 LIGHTEST = 2.0**40  # luminance that ``apply`` gets at most
 _BELOW_DARKEST = 0.25  # of the smallest luminance that counts: what is darker is solved as if it were that bright
-_VARIANCE = (
-    0.01  # of log luminance; where a window varies less, a line's slope comes from the prior as much as from the picture
-)
+_VARIANCE = 0.01  # of log luminance: a line's slope is the prior's rather than the window's where that varies less
 _KNEE = 0.7  # display luminance from which on more than the display's white is bent down to it
 _HIGHEST = 20.0  # tone that is told from white
 _STEEPEST = 4.0  # slope of a line
@@ -77,7 +76,6 @@ def logs(scene: Scene, megapixels: float, normalise: str = "robust", of: str = "
     import numpy as np
 
     from hdrcli.parallel import each
-    from hdrcli.tonemapping import STRIP_PIXELS
     from hdrcli.tonemapping._color import luminance
     from hdrcli.tonemapping._exposure import extent, luminance_of
 
@@ -85,56 +83,59 @@ def logs(scene: Scene, megapixels: float, normalise: str = "robust", of: str = "
     darkest = extent(brought(luminance_of(scene, normalise)), normalise)[0]
     floor = darkest * (1.0 if normalise == "max" else _BELOW_DARKEST) or 1.0
     cell = cell_for(scene, megapixels)
-    height, width = -(-scene.height // cell), -(-scene.width // cell)
-    out = np.empty((height, width), np.float32)
+    if of == "logs":
+        return Logs(_means(scene, cell, lambda rows: logarithm(brought(luminance(rows)), floor)), cell, floor)
+    if of == "light":
+        return Logs(logarithm(_means(scene, cell, lambda rows: brought(luminance(rows))), floor), cell, floor)
+    out = np.empty((-(-scene.height // cell), -(-scene.width // cell)), np.float32)
 
-    def mean(part: slice) -> None:
-        values = brought(luminance(scene.rows(part)))
-        if of == "logs":
-            values = logarithm(values, floor)
-        first, last = part.start // cell, -(-part.stop // cell)
-        if cell > 1:
-            missing = ((last - first) * cell - values.shape[0], width * cell - values.shape[1])
-            whole = cv2.copyMakeBorder(values, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
-            small = cv2.resize(whole, (width, last - first), interpolation=cv2.INTER_AREA)
-            values = np.asarray(small, dtype=np.float32).reshape(last - first, width)
-        out[first:last] = values if of == "logs" else logarithm(values, floor)
-
-    def middle(part: slice) -> None:
+    def work(part: slice) -> None:
         first, last = part.start // cell, -(-part.stop // cell)
         rows = slice(min(part.start + (cell - 1) // 2, part.stop - 1), part.stop, cell)
         light = scene.rows(rows)[:, min((cell - 1) // 2, scene.width - 1) :: cell]
         values = logarithm(brought(luminance(light)), floor)
-        missing = (last - first - values.shape[0], width - values.shape[1])  # the last cell may lack its middle
+        missing = (last - first - values.shape[0], out.shape[1] - values.shape[1])  # the last cell may lack its middle
         out[first:last] = cv2.copyMakeBorder(values, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
 
-    each(middle if of == "middle" else mean, scene.strips(max(1, STRIP_PIXELS // (scene.width * cell)) * cell))
+    each(work, _whole_cells(scene, cell))
     return Logs(out, cell, floor)
 
 
 def colours(scene: Scene, cell: int) -> Floats:
     """Mean light of cells, ``(h, w, 3) float32``."""
+    return _means(scene, cell, lambda rows: rows)
+
+
+def _means(scene: Scene, cell: int, look: Callable[[Floats], Floats]) -> Floats:
+    """Means over cells of what ``look`` makes of rows, a value or three a pixel; by all threads."""
     import cv2
     import numpy as np
 
     from hdrcli.parallel import each
-    from hdrcli.tonemapping import STRIP_PIXELS
 
     height, width = -(-scene.height // cell), -(-scene.width // cell)
-    out = np.empty((height, width, 3), np.float32)
+    channels = look(scene.rows(slice(0, 1))).shape[2:]
+    out = np.empty((height, width, *channels), np.float32)
 
-    def mean(part: slice) -> None:
-        values = scene.rows(part)
+    def work(part: slice) -> None:
+        values = look(scene.rows(part))
         first, last = part.start // cell, -(-part.stop // cell)
         if cell > 1:
             missing = ((last - first) * cell - values.shape[0], width * cell - values.shape[1])
             whole = cv2.copyMakeBorder(values, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
             small = cv2.resize(whole, (width, last - first), interpolation=cv2.INTER_AREA)
-            values = np.asarray(small, dtype=np.float32).reshape(last - first, width, 3)
+            values = np.asarray(small, dtype=np.float32).reshape(last - first, width, *channels)
         out[first:last] = values
 
-    each(mean, scene.strips(max(1, STRIP_PIXELS // (scene.width * cell)) * cell))
+    each(work, _whole_cells(scene, cell))
     return out
+
+
+def _whole_cells(scene: Scene, cell: int) -> list[slice]:
+    """Strips of rows that end where cells do."""
+    from hdrcli.tonemapping import STRIP_PIXELS
+
+    return scene.strips(max(1, STRIP_PIXELS // (scene.width * cell)) * cell)
 
 
 def logarithm(y: NDArray[Any], floor: float) -> Floats:
@@ -298,10 +299,10 @@ def displayed(light: NDArray[Any], y: Floats, tone: Floats, floor: float, satura
         above *= np.float32(1 / (1 - _KNEE))
         bent = above * np.float32(((1 - _KNEE) / (peak - _KNEE)) ** 2)
         bent += 1
-        bent *= above
         bent /= above + 1
-        bent -= above
+        bent *= above
         bent *= np.float32(1 - _KNEE)
+        np.minimum(display, np.float32(_KNEE), out=display)
         display += bent
     display *= np.minimum(y * np.float32(1 / floor), 1)
     return recoloured(light, y, display, saturation)

@@ -127,7 +127,7 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
         return np.asarray(np.interp(np.log10(y), density.nodes, values))
 
     def display(y: NDArray[Any]) -> NDArray[Any]:
-        return np.clip((10 ** at(y, shown) - parameters.reflected) / lightest, 0, 1)
+        return np.asarray(np.clip((10 ** at(y, shown) - parameters.reflected) / lightest, 0, 1))
 
     return Curve(tabulated(display), tabulated(lambda y: at(y, corrected)))
 
