@@ -43,8 +43,10 @@ check:  ## ruff, mypy, pytest (needs `make test` once)
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 -q
 
-bench: $(VENV)/.dev  ## Time and memory of `expand` against bare scripts; with DATA=DIR of `train` too
+bench: $(VENV)/.dev  ## Time and memory of `expand`, `tonemap`, HDR-VDP-2.2 against others; with DATA=DIR of `train` too
 	$(BIN)/python tests/benchmarks/bench_expand.py
+	$(BIN)/python tests/benchmarks/bench_tonemap.py
+	$(BIN)/python tests/benchmarks/bench_hdrvdp2.py
 	@test -z "$(DATA)" || $(BIN)/python tests/benchmarks/bench_train.py --hdr "$(DATA)" --recipe paired
 
 sample: $(VENV)/.base  ## Render the sample photo at 24 megapixels with its HDR truth: demo/sunlit_room_24mp.{jpg,exr}
