@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import shutil
 import socket
 import sys
@@ -59,6 +60,11 @@ class Picture(Protocol):
         ...
 
     @property
+    def digest(self) -> str:
+        """Tells its file from another of the same name; empty if there is none."""
+        ...
+
+    @property
     def short_side(self) -> int:
         """Pixels of the shorter side."""
         ...
@@ -76,6 +82,7 @@ class Scene:
     radiance: Floats
     panorama: bool
     licence: str = "not stated"
+    digest: str = ""
 
     @property
     def short_side(self) -> int:
@@ -95,6 +102,7 @@ class Photo:
     codes: NDArray[np.uint8]
     panorama: bool = False
     licence: str = "not stated"
+    digest: str = ""
 
     @property
     def short_side(self) -> int:
@@ -118,6 +126,7 @@ class Stored:
     limits: Limits
     short_side: int
     cached: Path | None = None
+    digest: str = ""
 
     @property
     def kept(self) -> bool:
@@ -197,7 +206,7 @@ class _Decoded:
 def load_scenes(files: Sequence[SceneFile], report: Report = lambda line: None) -> tuple[Scene, ...]:
     """All HDR files in memory at their own size. Unreadable files are reported and left out; see :func:`load`."""
     return tuple(
-        Scene(p.name, np.asarray(p.pixels(), dtype=np.float32), p.panorama, p.licence)
+        Scene(p.name, np.asarray(p.pixels(), dtype=np.float32), p.panorama, p.licence, p.digest)
         for p in load(files, "hdr", report=report)
     )
 
@@ -330,15 +339,30 @@ def _kept(
     file: SceneFile, decoded: _Decoded, domain: Domain, limits: Limits, budget: Budget, processes: int, shared: bool
 ) -> Picture:
     """In memory, or on the disk, or neither; ``shared``: not in memory, since other processes shall have it too."""
-    name, pixels = file.path.stem, decoded.pixels
+    name, pixels, digest = file.path.stem, decoded.pixels, _digest(file.path)
     if not shared and budget.takes_memory(pixels.nbytes, processes):
         if domain == "hdr":
-            return Scene(name, pixels, decoded.panorama, file.licence)
-        return Photo(name, pixels, decoded.panorama, file.licence)
+            return Scene(name, pixels, decoded.panorama, file.licence, digest)
+        return Photo(name, pixels, decoded.panorama, file.licence, digest)
     cached = None
     if budget.folder and budget.takes_disk(pixels.nbytes, processes):
         cached = _written(pixels, budget.folder / _key(file, limits))
-    return Stored(name, decoded.panorama, file.licence, file, domain, limits, int(min(pixels.shape[:2])), cached)
+    return Stored(name, decoded.panorama, file.licence, file, domain, limits, int(min(pixels.shape[:2])), cached, digest)
+
+
+def _digest(path: Path) -> str:
+    """Of a file's length, beginning and end: quick, whatever its size, and no library has a say in it."""
+    ends = 1 << 16
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            digest = hashlib.sha256(f"{size}|".encode() + file.read(ends))
+            file.seek(max(0, size - ends))
+            digest.update(file.read(ends))
+    except OSError:  # it was there a moment ago
+        return ""
+    return digest.hexdigest()[:16]
 
 
 def _key(file: SceneFile, limits: Limits) -> str:
@@ -387,13 +411,14 @@ def _hdr(image: Image, panorama: bool, limits: Limits) -> _Decoded:
     if stored.shape[0] * stored.shape[1] >= _ENOUGH and 1 < _levels(stored) <= _LEVELS:
         raise _Swapped(f"is LDR in an HDR file: it has {_levels(stored)} different values or fewer")
     finite = np.isfinite(stored)
-    if not finite.any():
-        raise Unfit("holds no number")
-    remark = "; ".join(note for note in image.metadata.notes if "NaN" in note or "infin" in note.lower())
+    notes = [note for note in image.metadata.notes if "NaN" in note or "infin" in note.lower()]
+    for what, most, there in (("NaN", 0.01, np.isnan(stored)), ("infinite", 0.5, np.isinf(stored))):
+        share = max(_noted(notes, what) / max(1, stored.size), float(there.mean()))
+        if share > most:
+            raise Unfit(f"{100 * share:.2g} % of its values are {what}")
+    remark = "; ".join(notes)
     if not finite.all():
         lost = 100 * float(1 - finite.mean())
-        if np.isnan(stored).mean() > 0.01:
-            raise Unfit(f"{lost:.2g} % of its values are NaN")
         remark = f"{lost:.2g} % of its values are not finite; NaN counts as black, infinity as very bright"
         stored = np.where(finite, stored, np.where(np.isposinf(stored), np.float32(3e38), np.float32(0)))
     matrix = conversion_matrix(image.primaries, Primaries.BT709).T.astype(np.float32)
@@ -407,6 +432,11 @@ def _hdr(image: Image, panorama: bool, limits: Limits) -> _Decoded:
             raise Unfit("is of one colour throughout")
         scaled = np.minimum(np.nan_to_num(radiance * np.float32(0.18 / median), posinf=CEILING), np.float32(CEILING))
     return _Decoded(_reduced(scaled, panorama, limits), panorama, remark)
+
+
+def _noted(notes: Sequence[str], what: str) -> int:
+    """How many values were NaN or infinite before the reader replaced them, as its notes tell: "3 NaN values read as 0"."""
+    return sum(int(found[1]) for note in notes if (found := re.match(rf"(\d+) {what} values?\b", note)))
 
 
 def _levels(pixels: NDArray[Any]) -> int:

@@ -21,6 +21,7 @@ import torch
 from hdrcli.errors import ModelError, TrainingError
 from hdrcli.inference.torch_backend import CHECKPOINT, MANIFEST, joined
 
+GENERATORS = "generators.pt"
 _PIECES = "checkpoint-*-of-*-*.pt"
 _TEMPORARY = ".checkpoint-"
 _MIB = 1 << 20
@@ -36,10 +37,59 @@ def save(state: dict[str, Any], folder: Path, shard_mib: float | None = None) ->
             _save_whole(state, folder)
         else:
             _save_pieces(state, folder, max(1, round(shard_mib * _MIB)))
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError when the disk is full
+    except (OSError, RuntimeError) as error:
         fault = f"checkpoint can't be written: {getattr(error, 'strerror', None) or error}"
-        remedy = "check free space and rights; an older checkpoint is intact"
+        remedy = "check free space and rights" + ("; the older checkpoint is intact" if exists(folder) else "")
         raise TrainingError(fault, where=folder / CHECKPOINT, remedy=remedy) from error
+
+
+def save_generators(state: dict[str, Any], folder: Path) -> Path | None:
+    """What of a state conversions need, in a file of its own, where the whole does not fit on the disk; None if this doesn't.
+
+    :func:`hdrcli.inference.torch_backend.load` reads it.
+    """
+    kept = ("description", "generator", "generators", "ema", "step", "elapsed", "seed", "history", "scenes", "photos")
+    temporary: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            _write({key: state[key] for key in kept if key in state}, file)
+        temporary.replace(folder / GENERATORS)
+    except (OSError, RuntimeError):
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        return None
+    return folder / GENERATORS
+
+
+class _Witness(io.RawIOBase):
+    """Writes elsewhere, and remembers the error of which torch makes a RuntimeError that gives no reason."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        try:
+            return int(self._file.write(data))
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def _write(state: dict[str, Any], file: Any) -> None:
+    """Raises OSError or RuntimeError."""
+    witness = _Witness(file)
+    try:
+        torch.save(state, witness)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        raise (witness.error or error) from error
+    if isinstance(file, io.BufferedWriter):
+        _to_disk(file)
 
 
 def _save_whole(state: dict[str, Any], folder: Path) -> None:
@@ -48,8 +98,7 @@ def _save_whole(state: dict[str, Any], folder: Path) -> None:
         descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
-            torch.save(state, file)
-            _to_disk(file)
+            _write(state, file)
         temporary.replace(folder / CHECKPOINT)
         temporary = None
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -121,7 +170,7 @@ class _Pieces(io.RawIOBase):
 def _save_pieces(state: dict[str, Any], folder: Path, size: int) -> None:
     pieces = _Pieces(folder, size)
     try:
-        torch.save(state, pieces)  # type: ignore[arg-type]
+        _write(state, pieces)
         pieces.end_piece()
         count = len(pieces.paths)
         names = [f"checkpoint-{i:03}-of-{count:03}-{digest[:8]}.pt" for i, digest in enumerate(pieces.digests)]
@@ -145,8 +194,8 @@ def _save_pieces(state: dict[str, Any], folder: Path, size: int) -> None:
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:
-    """Pieces that no manifest names any more."""
-    for path in folder.glob(_PIECES):
+    """Pieces that no manifest names any more, what a killed process had not finished, what was saved instead of the whole."""
+    for path in (*folder.glob(_PIECES), *folder.glob(f"{_TEMPORARY}*"), *folder.glob(GENERATORS)):
         if path.name not in keep:
             with suppress(OSError):
                 path.unlink()

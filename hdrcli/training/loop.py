@@ -252,6 +252,7 @@ class _Run:
             "history": self.history,
             "scenes": [[p.name, p.licence] for p in self.pictures.get("hdr", ())],
             "photos": [[p.name, p.licence] for p in self.pictures.get("ldr", ())],
+            "digests": {domain: [p.digest for p in chosen] for domain, chosen in self.pictures.items()},
             "device": str(self.fabric.device),
             "torch": str(torch.__version__),
         }
@@ -297,7 +298,7 @@ class _Run:
                 checkpoint.save(state, self.folder, self.config.shard_mib)
             except TrainingError as error:
                 if last:
-                    raise
+                    raise self._lost(error, state) from error
                 failed = str(error)
         if failed:
             self._tell(f"{failed}; training goes on and tries again", "not_saved")
@@ -305,6 +306,14 @@ class _Run:
             self.journal.event("checkpoint", self.step, epoch=self.epoch)
         self.last_saved = state
         return state
+
+    def _lost(self, error: TrainingError, state: dict[str, Any]) -> TrainingError:
+        """The error of a last checkpoint that can't be written, after saving what can be."""
+        file = checkpoint.save_generators(state, self.folder)
+        if file is None:
+            return error
+        remedy = f"{error.remedy}; the generators, at least, are in {file}"
+        return TrainingError(error.what, where=error.where, remedy=remedy)
 
     def _tell(self, line: str, event: str, **values: Any) -> None:
         if self.leads:

@@ -60,7 +60,10 @@ def _differences(old: dict[str, Any], pictures: Pictures, seed: int) -> list[str
     for what, domain in (("scenes", "hdr"), ("photos", "ldr")):
         now = [(p.name, p.licence) for p in pictures.get(domain, ())]
         before = [(str(name), str(licence)) for name, licence in old.get(what, now)]
-        found += _changes(what, before, now)
+        changes = _changes(what, before, now)
+        digests = zip(now, old.get("digests", {}).get(domain, ()), (p.digest for p in pictures.get(domain, ())), strict=False)
+        other = [name for (name, _), then, here in digests if then and here and then != here]
+        found += changes or ([f"other files of these {what}: {_some(other)}"] if other else [])
     return found
 
 

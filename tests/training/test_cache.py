@@ -64,6 +64,32 @@ class TestScenes:
         assert "sun.exr" in lines[0]
         assert "inf" in lines[0].lower()
 
+    @pytest.mark.parametrize(
+        ("value", "rows", "words"),
+        [(np.nan, 12, "30 % of its values are NaN"), (np.inf, 30, "75 % of its values are infinite")],
+    )
+    def test_pictures_that_are_mostly_none_are_left_out(self, tmp_path, value, rows, words):
+        """The reader has replaced these values before they are looked at here; its notes tell."""
+        pixels, lines = smooth_scene(40, 40), []
+        pixels[:rows] = value
+        good = save(tmp_path / "good.exr", smooth_scene(8, 8))
+        (scene,) = load_scenes([good, raw_exr(tmp_path / "odd.exr", pixels)], lines.append)
+        assert scene.name == "good"
+        assert [words in line and "odd.exr" in line for line in lines] == [True]
+
+    def test_a_few_nan_are_black_and_told(self, tmp_path):
+        pixels, lines = smooth_scene(40, 40), []
+        pixels[3, :4] = np.nan
+        (scene,) = load_scenes([raw_exr(tmp_path / "a.exr", pixels)], lines.append)
+        assert not scene.radiance[3, :4].any()
+        assert ["12 NaN values" in line for line in lines] == [True]
+
+    def test_another_file_has_another_digest(self, tmp_path):
+        first = load_scenes([save(tmp_path / "a.exr", smooth_scene(40, 40))])[0].digest
+        assert load_scenes([save(tmp_path / "b.exr", smooth_scene(40, 40))])[0].digest == first
+        (tmp_path / "a.exr").unlink()
+        assert load_scenes([save(tmp_path / "a.exr", smooth_scene(40, 40, 1))])[0].digest != first
+
     def test_nothing_but_nan_is_left_out(self, tmp_path):
         good = save(tmp_path / "good.exr", smooth_scene(8, 8))
         lines = []

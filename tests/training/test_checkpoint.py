@@ -41,6 +41,66 @@ def test_a_failed_save_leaves_the_older_one_and_nothing_else(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
 
 
+class Limited:
+    """A file on a disk that takes so many bytes more."""
+
+    def __init__(self, file, free):
+        self.file, self.free = file, free
+
+    def write(self, data):
+        self.free -= len(data)
+        if self.free < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.file.write(data)
+
+
+@pytest.mark.parametrize("free", [0, 300, 2000])
+def test_the_reason_is_the_systems_not_torchs(tmp_path, free):
+    """Torch says "unexpected pos 704 vs 598" where the disk is full."""
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="No space left on device"):
+        checkpoint._write(STATE | {"more": torch.zeros(1000)}, Limited(file, free))
+
+
+def test_an_older_checkpoint_is_told_of_where_there_is_one(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError) as error:
+        checkpoint.save(STATE, tmp_path)
+    assert error.value.remedy == "check free space and rights"
+    monkeypatch.undo()
+    checkpoint.save(STATE, tmp_path)
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match="the older checkpoint is intact"):
+        checkpoint.save(STATE, tmp_path)
+
+
+def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path):
+    (tmp_path / ".checkpoint-abc").write_bytes(b"half")
+    assert checkpoint.save_generators(STATE, tmp_path) == tmp_path / checkpoint.GENERATORS
+    checkpoint.save(STATE, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
+
+
+def test_generators_alone_can_be_used(trained_run, tmp_path):
+    state = checkpoint.load_run(trained_run)
+    file = checkpoint.save_generators(state, tmp_path)
+    assert file.stat().st_size < (trained_run / checkpoint.CHECKPOINT).stat().st_size / 2
+    given = {name: np.full((1, 3, 32, 32), 0.5, np.float32) for name in ("ldr", "clip")}
+    np.testing.assert_array_equal(torch_backend.load(file, "cpu")(given), torch_backend.load(trained_run, "cpu")(given))
+
+
+def test_generators_that_do_not_fit_either_leave_nothing(tmp_path, monkeypatch):
+    def full(state, file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    assert checkpoint.save_generators(STATE, tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_save_leaves_the_older_one_and_nothing_else(tmp_path, monkeypatch):
     checkpoint.save(STATE, tmp_path)
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(KeyboardInterrupt()))

@@ -88,6 +88,53 @@ class TestSamples:
         assert light[3, 5] == pytest.approx([256] * 3)
 
 
+class TestKnownBeforehand:
+    """What embedded guides say of data alone comes with the samples: the workers find it out."""
+
+    def test_samples_carry_it(self):
+        (sample,) = objective().samples(views(0), np.random.default_rng(0))
+        assert {name: value.shape for name, value in sample.items() if name not in "xy"} == {
+            "maps": (SIZE, SIZE, 12),  # of photo, scene, and what the identities are fed
+            "areas": (4, 9, 6),  # two sets of scores for each of 9 areas, of photo and scene
+        }
+        (sample,) = objective(identity="none").samples(views(0), np.random.default_rng(0))
+        assert sample["maps"].shape == (SIZE, SIZE, 6)
+
+    @pytest.mark.parametrize(
+        ("changes", "left"),
+        [
+            ({"network": replace(CONFIG.network, gates=False)}, {"areas"}),
+            ({"masks": "none"}, {"maps"}),
+            ({"semantic_weight": 0.0, "network": replace(CONFIG.network, gates=False)}, set()),
+        ],
+    )
+    def test_only_what_is_used(self, changes, left):
+        (sample,) = objective(**changes).samples(views(0), np.random.default_rng(0))
+        assert set(sample) - {"x", "y"} == left
+
+    @pytest.mark.parametrize("changes", [{}, {"identity": "none"}, {"identity": "paper"}, {"equalised": False}])
+    def test_losses_and_gradients_are_the_same_without(self, changes):
+        found, gradients = [], []
+        for known in (True, False):
+            made = objective(**changes)
+            for name in GENERATORS:
+                for key, parameter in made.networks[name].named_parameters():
+                    if key.startswith("gate_"):
+                        torch.nn.init.constant_(parameter, 0.1)
+            given = batch(made)
+            assert {"maps", "areas"} <= set(given)
+            found.append(step(made, given if known else {name: given[name] for name in "xy"}))
+            gradients.append([p.grad for name in GENERATORS for p in made.networks[name].parameters()])
+        assert found[0] == pytest.approx(found[1], rel=1e-5, abs=1e-6)
+        for a, b in zip(*gradients):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+    def test_other_devices_look_for_themselves(self, monkeypatch):
+        monkeypatch.setattr(llm_hdr.LlmHdr, "_on_cpu", False)
+        (sample,) = objective().samples(views(0), np.random.default_rng(0))
+        assert set(sample) == {"x", "y"}
+
+
 class TestAsleep:
     """Generators that add nothing: G_Y linearises, G_X takes the ideal photo; what that gives can be calculated."""
 

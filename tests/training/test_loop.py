@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fakes import smooth_scene
@@ -15,13 +16,13 @@ from tiny_training import objective, short_loop
 from toy_gan import pictures, toy
 
 from hdrcli.errors import DataError, MissingRequirement, TrainingError, UsageError
-from hdrcli.training import checkpoint, logs, loop
+from hdrcli.training import checkpoint, logs, loop, placement
 from hdrcli.training.cache import Stored
 from hdrcli.training.datasets import BatchStream, Scene
 from hdrcli.training.logs import LOG_FILE, RUN_FILE
 
 TESTS = Path(__file__).parent.parent
-SCENES = (Scene("a", smooth_scene(64, 128), True, "CC0-1.0"), Scene("b", smooth_scene(80, 96, 1), False, "CC-BY"))
+SCENES = (Scene("a", smooth_scene(64, 128), True, "CC0-1.0"), Scene("b", smooth_scene(80, 96, 1), False, "CC-BY", "ab"))
 
 
 def weights(state, key="networks"):
@@ -169,6 +170,7 @@ class TestResuming:
             ((*SCENES, replace(SCENES[0], name="c")), 1, "scenes added: c"),
             ((SCENES[0], replace(SCENES[1], licence="CC0-1.0")), 1, r"other licences: b \(CC-BY, not CC0-1\.0\)"),
             (SCENES[::-1], 1, "another order"),
+            ((SCENES[0], replace(SCENES[1], digest="cd")), 1, "other files of these scenes: b"),
         ],
     )
     def test_not_on_other_data(self, tmp_path, scenes, seed, words):
@@ -332,6 +334,44 @@ class TestSteps:
         assert first_change("clipped", clip_gradient=1e-3) == pytest.approx(1e-3, rel=1e-3)
         assert first_change("free", clip_gradient=0.0) > 2e-3
 
+    def test_how_an_optimiser_computes_does_not_come_from_a_checkpoint(self):
+        parameter = torch.nn.Parameter(torch.ones(3))
+        saved = torch.optim.Adam([parameter], 1e-3, foreach=True).state_dict()
+        assert saved["param_groups"][0]["foreach"] is True
+        optimizer = torch.optim.Adam([parameter], 1e-2, fused=True)
+        loop._load(optimizer, saved)
+        group = optimizer.param_groups[0]
+        assert (group["fused"], group["foreach"], group["lr"]) == (True, None, 1e-3)
+
+    @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+    def test_fused_optimisers_do_the_same(self, kind):
+        assert placement.fused([torch.nn.Parameter(torch.ones(2))]) is True
+        found = []
+        for fused in (True, False):
+            torch.manual_seed(0)
+            parameters = [torch.nn.Parameter(torch.randn(size)) for size in (5, (4, 3), (2, 3, 3, 3))]
+            optimizer = kind(parameters, 1e-2, (0.5, 0.999), fused=fused)
+            for _ in range(20):
+                for parameter in parameters:
+                    parameter.grad = torch.randn_like(parameter)
+                optimizer.step()
+            found.append(torch.cat([p.detach().flatten() for p in parameters]))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+    @pytest.mark.skipif(not hasattr(os, "confstr") or "CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="another C library")
+    def test_freed_memory_stays_while_training(self):
+        import resource
+
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(20):
+                np.ones(1 << 19)  # 1024 pages
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        with placement.memory_kept():
+            faults()
+            assert faults() < 20 * 1024 / 10
+
 
 class TestNotFinite:
     @pytest.mark.parametrize("phase", ["g", "d"])
@@ -444,8 +484,14 @@ class TestInterruptions:
             raise TrainingError("checkpoint can't be written: No space left on device", where=folder)
 
         monkeypatch.setattr(checkpoint, "save", full)
-        with pytest.raises(TrainingError, match="No space left"):
+        with pytest.raises(TrainingError, match=r"No space left.*the generators, at least, are in .*generators\.pt"):
             loop.train(toy(), pictures(), short_loop(1), tmp_path)
+        assert set(torch.load(tmp_path / checkpoint.GENERATORS, weights_only=True)) >= {"ema", "generators", "step"}
+
+    def test_a_folder_that_can_not_be_made_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(TrainingError, match=r"file/run: can't be made"):
+            loop.train(toy(), pictures(), short_loop(1), tmp_path / "file" / "run")
 
     @pytest.mark.parametrize("workers", [0, 1])
     def test_a_picture_that_goes_bad_is_named(self, tmp_path, workers):
