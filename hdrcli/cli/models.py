@@ -15,7 +15,7 @@ from hdrcli.cli.exits import ExitCode, code_of_all
 from hdrcli.cli.options import Debug, Json, Overwrite
 from hdrcli.cli.presentation import Command, Presenter, printable, style, table
 from hdrcli.cli.train import training_extra
-from hdrcli.errors import HdrcliError, MissingModel
+from hdrcli.errors import HdrcliError, MissingModel, UsageError
 
 if TYPE_CHECKING:
     from hdrcli.inference.bundles import Bundle
@@ -151,20 +151,28 @@ def export(
     ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", show_default=False, readable=False, help="Folder of a training run.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; its name is the model's.")
-    ],
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle's folder; its name is the model's.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="DIR", help="Put the run's G_X into this bundle instead.")
+    ] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> int:
     """Export a training run as a bundle: ONNX, checked against torch, and a model card.
 
-    A run of llm-hdr gives both ways: g_y.onnx (expand) and g_x.onnx (tone-map).
+    A run of llm-hdr gives both ways: g_y.onnx (expand) and g_x.onnx (tone-map); one of toning the way back alone.
     """
     say = Presenter(debug=ctx.obj.debug)
     with training_extra("exporting a bundle"):
-        from hdrcli.training.export import write_bundle
+        from hdrcli.training.export import add_way_back, write_bundle
 
-        folder = write_bundle(run, output, overwrite=overwrite)
+        if (output is None) == (into is None):
+            raise UsageError("needs -o or --into, one of them", remedy="name the bundle's folder with -o")
+        if into is not None:
+            folder = add_way_back(run, into, overwrite=overwrite)
+        elif output is not None:
+            folder = write_bundle(run, output, overwrite=overwrite)
     say.result(f"{printable(run)} -> {printable(folder)}")
     return ExitCode.OK
 

@@ -45,7 +45,8 @@ class Bundle:
         name = f"{role}.onnx"
         if name not in self.card["files"]:
             have = ", ".join(self.card["files"])
-            way = "; name a bundle that tone-maps, from hdrcli train --ldr ... --hdr ..., with --model" if role == "g_x" else ""
+            verb = {"g_x": "tone-maps", "g_y": "expands"}[role]
+            way = f"; name a bundle that {verb} with --model"
             raise MissingModel(f"has no {role}", where=self.folder, remedy=f"it has: {have}{way}")
         return self.folder / name
 
@@ -161,7 +162,8 @@ def read(folder: Path) -> Bundle:
     try:
         _check_form(card)
         bundle = Bundle(folder, card)
-        for role in {"g_y": None} | dict.fromkeys(bundle.roles):
+        bundle.version  # noqa: B018
+        for role in bundle.roles or ("g_y",):
             bundle.spec(role)
     except (ValueError, OverflowError) as error:
         fault = f"the card lacks or garbles {error}"

@@ -153,13 +153,22 @@ def _read_checkpoint(path: Path, role: str) -> tuple[dict[str, Any], dict[str, A
 
     source: Path | io.BytesIO = joined(path) if path.name == MANIFEST else path
     state = torch.load(source, map_location="cpu", weights_only=True)
-    # checkpoints from before there was a G_X describe G_Y alone
-    descriptions = {**state.get("generators", {}), "g_y.onnx": state["generator"]}
-    if role == "g_x" and "g_x.onnx" not in descriptions:
-        raise MissingModel("the run trained no G_X, the way from HDR to LDR", where=path, remedy="name a run of llm-hdr")
+    descriptions = described(state)
+    if f"{role}.onnx" not in descriptions:
+        ways = {"g_x": ("G_X, the way from HDR to LDR", "llm-hdr"), "g_y": ("G_Y, the way from LDR to HDR", "paired")}
+        way, recipe = ways[role]
+        raise MissingModel(f"the run trained no {way}", where=path, remedy=f"name a run of {recipe}")
     prefix = f"{role}."
     averaged = {key.removeprefix(prefix): value for key, value in state["ema"].items() if key.startswith(prefix)}
     return descriptions[f"{role}.onnx"], averaged
+
+
+def described(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its generators, by the names of their files."""
+    several = dict(state.get("generators", {}))
+    if "g_y.onnx" in several or not several:  # checkpoints from before there was a G_X describe G_Y alone
+        several["g_y.onnx"] = state["generator"]
+    return several
 
 
 def joined(manifest: Path) -> io.BytesIO:

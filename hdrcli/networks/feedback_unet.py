@@ -24,6 +24,8 @@ from torch.utils.checkpoint import checkpoint
 from hdrcli.color import MU
 from hdrcli.errors import UsageError
 
+_MOST = 3.0
+
 
 @dataclass(frozen=True)
 class Config:
@@ -34,8 +36,9 @@ class Config:
     ``gates``: multiply features by perception maps. ``embedding``: two 512-vectors at the bottleneck. ``peak``: the radiance,
     in LDR whites, that T maps to 1. ``norm``: "batch" as in the paper, or "none". ``stem``: pixel-unshuffle factor before the
     first conv (1: the paper). ``clip_map``: a second 3-channel input that says where channels clipped.
-    ``context``: adds the average over the whole bottleneck to every position of it. Raises UsageError for sizes that no
-    network can have.
+    ``context``: adds the average over the whole bottleneck to every position of it. ``toned``: what G_X adds to: "photo", the
+    codes of a photo clipped at LDR white; or "log", the codes of a tone-mapped picture, sqrt(T), in logits and by at most
+    ``_MOST`` of them, so that no part of the picture can go flat. Raises UsageError for sizes that no network can have.
     """
 
     direction: Literal["expand", "tonemap"] = "expand"
@@ -48,12 +51,14 @@ class Config:
     stem: int = 1
     clip_map: bool = False
     context: bool = False
+    toned: Literal["photo", "log"] = "photo"
 
     def __post_init__(self) -> None:
         for name, value, right, remedy in (
             ("stem", self.stem, self.stem in (1, 2, 4, 8), "use 1, 2, 4 or 8"),
             ("width", self.width, self.width >= 4 and self.width % 4 == 0, "use a multiple of 4"),
             ("iterations", self.iterations, self.iterations >= 1, "use 1 or more"),
+            ("toned", self.toned, self.toned in ("photo", "log"), "use photo or log"),
             ("peak", self.peak, 1 < self.peak <= 2**20, "use more than 1, at most 2^20"),
         ):
             if not right:
@@ -90,6 +95,12 @@ def photograph(t: Tensor, peak: float) -> Tensor:
     white = math.log1p(MU / peak) / math.log1p(MU)
     # cut in T: the exponential of a T far above 1 is infinite, and so would be its gradient
     return linear_to_srgb(from_t(t.clamp(0.0, white), peak)).clamp(0.0, 1.0)
+
+
+def _toned(t: Tensor, change: Tensor) -> Tensor:
+    """sqrt(T) with its logit changed by at most ``_MOST``: in [0, 1], with a gradient wherever it is neither 0 nor 1."""
+    start = t.clamp(1e-4, 0.9999).sqrt()
+    return torch.sigmoid(torch.logit(start) + _MOST * torch.tanh(change / _MOST))
 
 
 def within(x: Tensor) -> Tensor:
@@ -316,6 +327,8 @@ class FeedbackUNet(nn.Module):
         else:
             change = self.tail(x)
         if self.config.direction == "tonemap":
+            if self.config.toned == "log":
+                return _toned(ldr.float(), change.float())
             codes = photograph(ldr.float(), self.config.peak) + change.float()
             return within(codes) if self.training else codes.clamp(0, 1)
         return to_t(srgb_to_linear(ldr.float()), self.config.peak) + change.float()

@@ -172,10 +172,10 @@ def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int
 
 
 def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
-    """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx[, g_x.onnx]}``. Returns ``target``.
+    """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx, g_x.onnx}``, those that the run trains.
 
-    The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run, ModelError if the
-    export does not agree with torch.
+    Returns ``target``. The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run,
+    ModelError if the export does not agree with torch.
     """
     state = _state(run)
     if target.exists() and not overwrite:
@@ -208,8 +208,34 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
     return target
 
 
+def add_way_back(run: Path, bundle: Path, *, overwrite: bool = False) -> Path:
+    """Put a run's G_X into a bundle that is there: ``g_x.onnx`` and its table on the card. Returns ``bundle``.
+
+    Raises MissingModel for a run without one, OutputExists if the bundle has one already, ModelError for a folder that is no
+    bundle or an export that does not agree with torch, UnwritableOutput.
+    """
+    from hdrcli.inference import bundles
+
+    card = dict(bundles.read(bundle).card)
+    state = _state(run)
+    export = next((e for e in _restore(state, run) if e.role == "g_x"), None)
+    if export is None:
+        raise MissingModel("trains no G_X", where=run, remedy="name a run of llm-hdr or toning")
+    if export.file in card["files"] and not overwrite:
+        raise OutputExists(f"has {export.file} already", where=bundle, remedy="use --overwrite to replace it")
+    with formats.whole_file(bundle / export.file, overwrite=True) as temporary:
+        parity = export_onnx(export, temporary)
+        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
+    history = state.get("history", [])
+    card["g_x"] = _about(export, parity) | {"training": _training(state, history), "data": _data(state, history)}
+    card["files"] = {**card["files"], export.file: digest}
+    card["model"] = {**card["model"], "direction": _direction({Path(name).stem for name in card["files"]})}
+    _write(bundle / bundles.CARD, _toml(card, "exporting a bundle").encode())
+    return bundle
+
+
 def write_weights(run: Path) -> Path:
-    """Write a run's averaged weights as ``run/g_y.safetensors``, which the torch backend reads. Returns that path.
+    """Write a run's averaged weights as ``run/g_y.safetensors``, which the torch backend reads. Returns the first path.
 
     Those of a G_X go to ``run/g_x.safetensors``. An older file is replaced only when the new one is on the disk. Raises
     MissingExtra without safetensors, MissingModel for a folder without a run, ModelError for weights that don't fit,
@@ -219,11 +245,13 @@ def write_weights(run: Path) -> Path:
         from safetensors.torch import save
     except ImportError as error:
         raise MissingExtra(error.name or "safetensors", "train", purpose="writing safetensors") from None
+    written: list[Path] = []
     for export in _restore(_state(run), run):
         weights = {name: value.contiguous() for name, value in export.weights().items()}
         content = save(weights, {torch_backend.METADATA_KEY: json.dumps(export.description())})
         _write(run / torch_backend.weights_name(export.role), content)
-    return run / torch_backend.WEIGHTS
+        written.append(run / torch_backend.weights_name(export.role))
+    return written[0]
 
 
 def add_scores(bundle: Path, scores: Mapping[str, float | str]) -> None:
@@ -264,11 +292,10 @@ def _state(run: Path) -> dict[str, Any]:
 
 
 def _restore(state: Mapping[str, Any], run: Path) -> tuple[Export, ...]:
-    """The objective's exports with the averaged weights of a checkpoint, G_Y first."""
+    """The objective's exports with the averaged weights of a checkpoint, G_Y first where there is one."""
     from hdrcli import registry
 
-    # checkpoints from before there was a G_X describe G_Y alone
-    descriptions = {**state.get("generators", {}), "g_y.onnx": state["generator"]}
+    descriptions = torch_backend.described(state)
     exports = []
     for file, told in descriptions.items():
         prefix = f"{Path(file).stem}."
@@ -314,30 +341,39 @@ def model_card(
 ) -> str:
     """The text of model.toml: what the networks are, what they take and give, what they were trained on and how.
 
-    ``exports``: G_Y first; [model], [network] and [domain] are about it, [g_x] about the way back.
+    ``exports``: G_Y first, if there is one: [model], [network] and [domain] are about it, [g_x] about the way back.
     """
     from hdrcli import __version__
 
-    first, *others = exports
-    model = {
-        "version": first.version,
-        "architecture": first.architecture,
-        "parameters": _parameters(first),
-        "direction": "LDR to HDR (G_Y)" + "".join(" and HDR to LDR (G_X)" for e in others if e.role == "g_x"),
-        "made_with": f"hdrcli {__version__}, torch {state['torch']}",
-    }
-    card: dict[str, Any] = {
-        "format": 1,
-        "model": model,
-        "network": _plain(first.network_config),
-        "domain": _domain(first, parity[first.file]),
-    }
-    for export in others:
-        about = {"architecture": export.architecture, "parameters": _parameters(export)}
-        network = {"network": _plain(export.network_config)}
-        card[export.role] = about | _domain(export, parity[export.file]) | network
+    model: dict[str, Any] = {"version": exports[0].version}
+    card: dict[str, Any] = {"format": 1, "model": model}
+    for export in exports:
+        if export.role == "g_y":
+            model |= {"architecture": export.architecture, "parameters": _parameters(export)}
+            card |= {"network": _plain(export.network_config), "domain": _domain(export, parity[export.file])}
+        else:
+            card[export.role] = _about(export, parity[export.file])
+    model |= {"direction": _direction({export.role for export in exports})}
+    model |= {"made_with": f"hdrcli {__version__}, torch {state['torch']}"}
     history = state.get("history", [])
-    card["training"] = {
+    card["training"] = _training(state, history)
+    card["data"] = _data(state, history)
+    card["files"] = dict(files)
+    return _toml(card, "exporting a bundle")
+
+
+def _direction(roles: set[str]) -> str:
+    ways = {"g_y": "LDR to HDR (G_Y)", "g_x": "HDR to LDR (G_X)"}
+    return " and ".join(way for role, way in ways.items() if role in roles)
+
+
+def _about(export: Export, parity: float) -> dict[str, Any]:
+    about = {"architecture": export.architecture, "parameters": _parameters(export)}
+    return about | _domain(export, parity) | {"network": _plain(export.network_config)}
+
+
+def _training(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
         "recipe": state["description"]["recipe"],
         "seed": state["seed"],
         "steps": state["step"],
@@ -347,9 +383,6 @@ def model_card(
         # which scenes: see [data], the union of all runs
         "started_from": [_plain(r | {key: len(r[key]) for key in ("scenes", "photos") if key in r}) for r in history],
     }
-    card["data"] = _data(state, history)
-    card["files"] = dict(files)
-    return _toml(card, "exporting a bundle")
 
 
 def _parameters(export: Export) -> int:

@@ -259,8 +259,11 @@ def main() -> int:
     memory = torch.cuda.max_memory_allocated() if given.device == "cuda" else plan._peak_memory()
     print(f"{made.name}: {objective.batch_size} images of {objective.view_size} pixels, {given.device}, {given.precision}")
     print(f"{steps:.3f} steps/s, {steps * objective.batch_size:.2f} images/s (mean of {given.steps} steps)")
-    inside = sum(value for (label, _), value in seconds.items() if label == NETWORKS) / sum(seconds.values())
-    print(f"outside the networks' forward and backward: {100 * (1 - inside):.1f} % of the time")
+    total = sum(seconds.values())
+    inside = sum(value for (label, _), value in seconds.items() if label == NETWORKS)
+    others = sum(value for (label, way), value in seconds.items() if label != NETWORKS and way == "backward")
+    shares = f"{100 * (1 - inside / total):.1f} % of the time ({100 * (1 - (inside + others) / total):.1f} % if all of the"
+    print(f"outside the networks' forward and backward: {shares} backward pass were theirs)")
     print(table(seconds, given.steps))
     print(f"peak memory: {memory / 1e9:.2f} GB{' on the device' if given.device == 'cuda' else ' in this process'}")
     flops = 3 * work(made, options, pictures)

@@ -324,6 +324,32 @@ class TestLearning:
         dark = given | {"y": given["y"].clamp(max=0.3)}  # LDR white is 0.355
         assert step(made, dark)["highlights"] == 0
 
+    def test_their_root_mean_square_is_a_root_per_photo(self):
+        target = torch.rand(2, 3, 16, 16)
+        weight = (target > 0.5).float()
+        weight[1] = 0
+        weight[1, 0, 0, :25] = 1  # half of what makes a photo count in full: rows of 16 hold no more than 16
+        images = [target + 0.1, target + 0.3]
+        counted = float(weight[1].sum())
+        expected = sum((d + d * counted / 50) / 2 for d in (0.1, 0.3)) / 2
+        assert float(llm_hdr._root_mean_square(images, target, weight)) == pytest.approx(expected, rel=1e-2)
+        assert float(llm_hdr._root_mean_square(images, target, weight * 0)) == 0
+
+    def test_large_errors_of_highlights_may_count_more(self):
+        given = batch(objective())
+        flat, square = (step(objective(highlights_weight=3.0, highlights=h), given) for h in ("l1", "rms"))
+        assert square["highlights"] > flat["highlights"]
+
+    def test_generated_photos_may_saturate_as_sensors_do(self):
+        made = objective(cycle_clip=0.9)
+        codes = torch.linspace(0.8, 1.0, 60).repeat(1, 3, 4, 1).requires_grad_(True)
+        stored = made._stored(codes)
+        assert (stored[codes >= 0.905] == 1).all()
+        assert (stored[codes < 0.895] - codes[codes < 0.895]).abs().max() < 0.003
+        stored.sum().backward()
+        assert (codes.grad[codes >= 0.905] == 0).all()
+        assert (codes.grad[codes < 0.895] == 1).all()
+
     def test_generated_photos_can_hide_nothing_in_codes_too_fine_to_see(self):
         made = objective(cycle_noise=1e-6)
         codes = torch.full((1, 3, SIZE, SIZE), 100 / 255)

@@ -69,6 +69,7 @@ Guides: Any = make_dataclass(
 Guides.__doc__ = "Options of every guide there is, by the guide's name."
 
 _BRIGHTEST = np.float32(2**60)  # beyond all light there is; sums of such still are finite
+_LEAST = 50.0  # values above white that make a photo's highlights count in full: below this a region is not scored either
 _WEIGHTS = ("gan", "cycle", "identity", "contrastive", "semantic", "perception", "highlights")
 
 
@@ -82,6 +83,7 @@ class Config:
     paper has no such term. Where a cycle is closed already, L1 pulls no less than where light is still lost, and everywhere.
     ``cycle_noise``: photos made by G_X are rounded to 8 bits, with noise of this standard deviation in codes of 0 to 1, before
     G_Y sees them; else the pair learns to hide lost light in codes too fine to see (Chu et al. 2017). 0: neither, as Eq. 10.
+    ``cycle_clip``: codes of those photos from here up become 1, as a sensor saturates, or lost light hides there. 1: none do.
     ``identity``: in which encoding (see :mod:`hdrcli.losses.identity`), or none. ``equalised``: embeddings and masks of photos
     are those of the photo with its histogram equalised (3.2). ``tau``: temperature of the contrastive loss. ``pool``: images
     each discriminator's history holds (CycleGAN's 50; 0: none). ``maps``, ``embeddings``, ``masks``: guides by name;
@@ -102,7 +104,9 @@ class Config:
     gan_weight: float = 1.0
     cycle_weight: float = LAMBDA
     highlights_weight: float = 0.0
+    highlights: Literal["l1", "rms"] = "l1"
     cycle_noise: float = 0.0
+    cycle_clip: float = 1.0
     identity: Literal["encoded", "paper", "none"] = "encoded"
     identity_weight: float = WEIGHT * LAMBDA
     contrastive_weight: float = ALPHA
@@ -137,7 +141,7 @@ class Config:
         for name in (f"{term}_weight" for term in _WEIGHTS):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more; 0 leaves it out")
-        for name in ("embedding_dropout", "cycle_noise"):
+        for name in ("embedding_dropout", "cycle_noise", "cycle_clip"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{getattr(self, name):g} is no share", where=name, remedy="use 0 to 1")
         for name, most in (("shares", 1.0), ("medians", 100.0)):
@@ -498,12 +502,13 @@ class LlmHdr:
             (again_x,) = self._iterate(self.networks, "g_x", self._seen(y_hat, maps_y, made=True), blind=blind)
             terms["cycle_x"] = cycle_loss(again_x, x)
         if config.weight("cycle") or config.weight("highlights"):
-            stored = self._stored(x_hat) if config.cycle_noise else x_hat
+            stored = self._stored(x_hat) if config.cycle_noise or config.cycle_clip < 1 else x_hat
             (again_y,) = self._iterate(self.networks, "g_y", self._seen(stored, maps_x, made=True), blind=blind)
             if config.weight("cycle"):
                 terms["cycle_y"] = cycle_loss(again_y, y)
             if config.weight("highlights"):
-                terms["highlights"] = _weighted(again_y, y, (from_t(y, peak) > 1).to(y.dtype))
+                error = _root_mean_square if config.highlights == "rms" else _weighted
+                terms["highlights"] = error(again_y, y, (from_t(y, peak) > 1).to(y.dtype))
         for name, same, identity in zip(("identity_y", "identity_x"), (*same_y, *same_x), identities, strict=False):
             terms[name] = _weighted(same, identity.expected, identity.weight)
         if config.weight("gan"):
@@ -529,10 +534,11 @@ class LlmHdr:
         return for_g_y(y, peak, identity), for_g_x(x, peak, identity)
 
     def _stored(self, codes: Tensor) -> Tensor:
-        """Codes as a camera's file holds them, with noise and of 8 bits; their gradient is that of ``codes``."""
+        """Codes as a camera's file holds them: with noise, of 8 bits, with the gradient of ``codes``; none where saturated."""
         noise = torch.randn(codes.shape, generator=self._places).to(codes.device)
         rounded = ((codes.detach() + self.config.cycle_noise * noise).clamp(0, 1) * 255).round() / 255
-        return codes + (rounded - codes.detach())
+        stored = codes + (rounded - codes.detach())
+        return torch.where(rounded < self.config.cycle_clip, stored, torch.ones_like(stored))
 
     def _judged(self, name: str, image: Tensor, side: Callable[[Tensor], Tensor]) -> Tensor:
         return side(self.networks[name](2 * image - 1).float())
@@ -654,6 +660,16 @@ def _weighted(images: list[Tensor], target: Tensor, weight: Tensor | None) -> Te
         return mean_l1(images, target)
     single = [mean_l1([i[n : n + 1] for i in images], target[n : n + 1], weight[n : n + 1]) for n in range(len(target))]
     return torch.stack(single).mean()
+
+
+def _root_mean_square(images: list[Tensor], target: Tensor, weight: Tensor) -> Tensor:
+    """Weighted root mean square error, a root per photo, mean over photos and iterations.
+
+    Photos in which next to nothing counts count less, in proportion, instead of dividing by nothing.
+    """
+    count = weight.sum((1, 2, 3))
+    roots = [(((i - target).square() * weight).sum((1, 2, 3)) / count.clamp(min=1) + 1e-6).sqrt() for i in images]
+    return (torch.stack(roots) * (count / _LEAST).clamp(max=1)).mean()
 
 
 def gathered_loss(ours: Tensor, made: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
