@@ -30,43 +30,49 @@ def luminance(image: Tensor) -> Tensor:
     return (image * weights).sum(1, keepdim=True)
 
 
-def fidelities(light: Tensor, codes: Tensor) -> Tensor:
+def fidelities(light: Tensor, codes: Tensor, halvings: int = 0, *, to_the_border: bool = False) -> Tensor:
     """Structural fidelity of each scale, ``(N, 5)``, finest first, of codes 0..1 against scene light in any scale.
 
     Both ``(N, 3, H, W)``, sides of 161 or more; the gradient goes to ``codes``. In float64, as differences of squares need.
+    ``halvings``: the pictures are reduced ones, of 2^-n the size that they will be looked at: the n finest scales are missing,
+    and sides may be 2^-n of 161. ``to_the_border``: pixels at the border count like others, by reflection; few windows of the
+    metric see them, and there a network that is trained by it may do what it likes.
     """
     x, y = luminance(light.double()), luminance(codes.double()) * 255
     darkest, brightest = (getattr(x.flatten(1), f"a{end}")(1).view(-1, 1, 1, 1) for end in ("min", "max"))
     x = (x - darkest) * (_HDR_RANGE / (brightest - darkest).clamp(min=1e-30))
     found = []
-    for frequency in FREQUENCIES:
-        found.append(_fidelity(x, y, frequency))
+    for frequency in FREQUENCIES[halvings:]:
+        seen = (functional.pad(plane, [_TAPS // 2] * 4, mode="reflect") if to_the_border else plane for plane in (x, y))
+        found.append(_fidelity(*seen, frequency))
         x, y = (functional.avg_pool2d(plane, 2, ceil_mode=True, count_include_pad=False) for plane in (x, y))
     return torch.stack(found, 1)
 
 
-def structure_loss(light: Tensor, codes: Tensor) -> Tensor:
+def structure_loss(light: Tensor, codes: Tensor, halvings: int = 0) -> Tensor:
     """1 less the weighted mean of :func:`fidelities`, mean over images: 0..2.
 
     TMQI takes the geometric mean; its logarithm has no bound, and a network that lost one scale of a picture would forget all.
     """
-    weights = codes.new_tensor(WEIGHTS, dtype=torch.float64)
-    return (1 - (weights * fidelities(light, codes)).sum(1) / weights.sum()).mean().float()
+    weights = codes.new_tensor(WEIGHTS[halvings:], dtype=torch.float64)
+    found = fidelities(light, codes, halvings, to_the_border=True)
+    return (1 - (weights * found).sum(1) / weights.sum()).mean().float()
 
 
-def naturalness_loss(codes: Tensor, brightness: Tensor | float = 1.0) -> Tensor:
+def naturalness_loss(codes: Tensor, brightness: Tensor | float = 1.0, halvings: int = 0) -> Tensor:
     """-log N, mean over images, of codes 0..1, ``(N, 3, H, W)``: mean brightness and contrast like those of photos.
 
     ``brightness``: factor ``(N,)`` on the mean code that is natural: pictures that shall be darker or brighter than usual.
+    ``halvings``: see :func:`fidelities`; contrast is that of blocks of 11 x 11 pixels, or of as much of the reduced picture.
     Blocks that stick out at the border are left out, unlike in the metric.
     """
+    side = round(_BLOCK / 2**halvings)
     y = luminance(codes) * 255
     mean = y.mean((1, 2, 3))
     bright = (mean - _BRIGHTNESS * brightness).square() / (2 * _BRIGHTNESS_SPREAD**2)
-    height, width = (side // _BLOCK * _BLOCK for side in y.shape[-2:])
-    blocks = functional.unfold(y[..., :height, :width], _BLOCK, stride=_BLOCK)  # (N, 121, blocks)
-    variance = blocks.var(1, correction=1)
-    t = ((variance + _FLAT).sqrt().mean(1) / _CONTRAST).clamp(1e-3, 0.999)
+    height, width = (length // side * side for length in y.shape[-2:])
+    blocks = functional.unfold(y[..., :height, :width], side, stride=side)  # (N, side^2, blocks)
+    t = ((blocks.var(1, correction=1) + _FLAT).sqrt().mean(1) / _CONTRAST).clamp(1e-3, 0.999)
     a, b = _BETA[0] - 1, _BETA[1] - 1
     mode = a / (a + b)
     contrast = -(a * (t / mode).log() + b * ((1 - t) / (1 - mode)).log())

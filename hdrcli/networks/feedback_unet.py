@@ -38,7 +38,9 @@ class Config:
     first conv (1: the paper). ``clip_map``: a second 3-channel input that says where channels clipped.
     ``context``: adds the average over the whole bottleneck to every position of it. ``toned``: what G_X adds to: "photo", the
     codes of a photo clipped at LDR white; or "log", the codes of a tone-mapped picture, sqrt(T), in logits and by at most
-    ``_MOST`` of them, so that no part of the picture can go flat. Raises UsageError for sizes that no network can have.
+    ``_MOST`` of them, so that no part of the picture can go flat. ``padding``: what convs see beyond the border: "zeros", or
+    "replicate", the nearest pixel, which does not tell a network where the border is. Raises UsageError for sizes that no
+    network can have.
     """
 
     direction: Literal["expand", "tonemap"] = "expand"
@@ -52,6 +54,7 @@ class Config:
     clip_map: bool = False
     context: bool = False
     toned: Literal["photo", "log"] = "photo"
+    padding: Literal["zeros", "replicate"] = "zeros"
 
     def __post_init__(self) -> None:
         for name, value, right, remedy in (
@@ -59,6 +62,7 @@ class Config:
             ("width", self.width, self.width >= 4 and self.width % 4 == 0, "use a multiple of 4"),
             ("iterations", self.iterations, self.iterations >= 1, "use 1 or more"),
             ("toned", self.toned, self.toned in ("photo", "log"), "use photo or log"),
+            ("padding", self.padding, self.padding in ("zeros", "replicate"), "use zeros or replicate"),
             ("peak", self.peak, 1 < self.peak <= 2**20, "use more than 1, at most 2^20"),
         ):
             if not right:
@@ -222,6 +226,9 @@ class FeedbackUNet(nn.Module):
         self._last = (last,)  # in a tuple: it has its name in the state already
         for parameter in last.parameters():
             nn.init.zeros_(parameter)  # starts as the linearised input
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                module.padding_mode = config.padding
 
     def wake_up(self) -> None:
         """Give the last layer usual random weights instead of zeros.

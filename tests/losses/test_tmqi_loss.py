@@ -31,8 +31,26 @@ def test_fidelities_are_those_of_the_metric(seed):
 
 def test_the_structure_loss_is_one_less_their_weighted_mean():
     light, codes = planes(*pictures())
-    expected = 1 - float((fidelities(light, codes)[0] * torch.tensor(WEIGHTS)).sum()) / sum(WEIGHTS)
+    found = fidelities(light, codes, to_the_border=True)[0]
+    expected = 1 - float((found * torch.tensor(WEIGHTS)).sum()) / sum(WEIGHTS)
     assert float(structure_loss(light, codes)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_reduced_picture_lacks_the_finest_scales():
+    """Means of 2 x 2 pixels are what the metric makes its second scale of."""
+    light, codes = planes(*pictures(352, 352))
+    whole = fidelities(light, codes)
+    half = [torch.nn.functional.avg_pool2d(image, 2) for image in (light, codes)]
+    torch.testing.assert_close(fidelities(*half, halvings=1), whole[:, 1:], atol=1e-4, rtol=0)
+    assert naturalness_loss(half[1], halvings=1) != naturalness_loss(half[1])
+
+
+def test_the_border_counts_like_the_rest():
+    light, codes = planes(*pictures(176, 176))
+    spoiled = codes.clone()
+    spoiled[..., :4, :] = 0.5
+    lost = [float(fidelities(light, c, to_the_border=b)[0, 0]) for b in (False, True) for c in (codes, spoiled)]
+    assert lost[2] - lost[3] > 1.5 * (lost[0] - lost[1])
 
 
 def test_naturalness_is_that_of_the_metric():

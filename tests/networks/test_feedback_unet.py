@@ -23,6 +23,7 @@ VARIANTS = {
     "stem 2": replace(PLAIN, stem=2),
     "stem 4, clip map, context, no norm": replace(PLAIN, stem=4, clip_map=True, context=True, norm="none"),
     "G_X": replace(SMALL, direction="tonemap"),
+    "G_X, toned": replace(PLAIN, direction="tonemap", toned="log", padding="replicate"),
 }
 
 
@@ -114,6 +115,33 @@ def test_untrained_the_way_back_gives_the_ideal_photo():
         codes = build(VARIANTS["G_X"]).eval()(**given).numpy()
     y = np.expm1(given["ldr"].numpy().astype(np.float64) * np.log(5001)) * 256 / 5000
     np.testing.assert_allclose(codes, encode(np.minimum(y, 1), Transfer.SRGB), atol=2e-6)
+
+
+def test_untrained_a_toner_gives_the_root_of_t():
+    config = VARIANTS["G_X, toned"]
+    given = inputs(config)
+    with torch.no_grad():
+        codes = build(config).eval()(**given)
+    torch.testing.assert_close(codes, given["ldr"].sqrt(), atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_replicated_borders_tell_nobody_where_they_are(padding):
+    """A flat picture stays flat to its border, or does not."""
+    network = awake(replace(PLAIN, padding=padding, norm="none")).eval()
+    with torch.no_grad():
+        image = network(torch.full((1, 3, 64, 64), 0.5))
+    spread = float((image.amax((2, 3)) - image.amin((2, 3))).max())
+    assert spread < 1e-5 if padding == "replicate" else spread > 1e-3
+
+
+def test_a_toner_can_flatten_nothing():
+    """Whatever the network says, brighter is brighter, and never out of range."""
+    t = torch.linspace(0.001, 0.999, 500).view(1, 1, 1, -1)
+    for change in (-1e6, 0.0, 1e6):
+        codes = feedback_unet._toned(t, torch.full_like(t, change))
+        assert (codes.diff() > 0).all()
+        assert 0 < float(codes.min()) < float(codes.max()) < 1
 
 
 def test_untrained_a_photo_survives_both_ways():

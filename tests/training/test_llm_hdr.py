@@ -593,6 +593,8 @@ class TestRefusals:
             ("medians", "0,1"),
             ("highlights_weight", "-1"),
             ("cycle_noise", "-0.1"),
+            ("cycle_clip", "1.5"),
+            ("highlights", "l2"),
             ("identity", "other"),
             ("masks", "exposure"),
             ("embeddings", "nix"),

@@ -27,7 +27,7 @@ from hdrcli.training.sources import find_scenes
 from hdrcli.training.validation import Validation
 
 NETWORK = feedback_unet.Config(
-    direction="tonemap", width=4, iterations=1, gates=False, norm="none", stem=8, context=True, toned="log"
+    direction="tonemap", width=4, iterations=1, gates=False, norm="none", stem=8, context=True, toned="log", padding="replicate"
 )
 CONFIG = toning.Config(network=NETWORK, working_size=192, batch_size=2)
 
@@ -80,7 +80,7 @@ class TestLoss:
         silent = [name for name, p in made.networks.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert silent == []
 
-    @pytest.mark.parametrize("term", ["structure", "naturalness", "color"])
+    @pytest.mark.parametrize("term", ["structure", "naturalness", "color", "smooth"])
     def test_each_has_a_switch(self, term):
         given = batch(objective())
         with torch.no_grad():
@@ -124,6 +124,18 @@ class TestColors:
     def test_greys_stay_grey(self):
         made = toning.colored_like(self.codes, torch.ones_like(self.light), 0.9)
         torch.testing.assert_close(made[:, :1].expand_as(made), made)
+
+
+def test_a_gain_that_changes_where_the_scene_does_not_costs():
+    light = torch.full((1, 3, 32, 32), 0.2)
+    light[..., 16:] = 6.4
+    even = torch.full((1, 3, 32, 32), 0.5)
+    shadow = even.clone()
+    shadow[..., :8, :] = 0.25
+    follows = torch.where(light > 1, 0.8, 0.4)
+    assert float(toning.unevenness(follows, light)) < 0.01 < float(toning.unevenness(shadow, light))
+    stops = torch.full((1, 3, 4, 4), 0.5)
+    assert float(toning.unevenness(stops, stops)) == 0
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
 _LEAST_SIDE = 176  # TMQI's window must fit into the coarsest of its five scales
+_FLOOR = 2.0**-10  # of light, in LDR whites: logarithms of less say nothing
 _GAMMA = 2.4  # a stop of light is a factor of 2^(1/2.4) in codes
 
 
@@ -41,24 +42,36 @@ class Config:
 
     ``network``: G_X. ``working_size``: side of the images. ``structure_weight``, ``naturalness_weight``: of 1 - S and -log N.
     ``color_weight``: of the L1 distance in codes to the scene's own colours, less saturated by the power ``saturation`` (what
-    is compressed looks more colourful: Mantiuk et al. 2009). ``exposures``: stops either way that scenes are shown at.
+    is compressed looks more colourful: Mantiuk et al. 2009). ``smooth_weight``: of
+    :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``:
+    pictures are judged as if they had 2^n times the working size, which is what they are looked at, at least.
 
     Raises UsageError for options out of range.
     """
 
     network: feedback_unet.Config = field(
         default_factory=lambda: feedback_unet.Config(
-            direction="tonemap", width=16, iterations=1, gates=False, norm="none", stem=4, context=True, toned="log"
+            direction="tonemap",
+            width=16,
+            iterations=1,
+            gates=False,
+            norm="none",
+            stem=4,
+            context=True,
+            toned="log",
+            padding="replicate",
         )
     )
     working_size: int = 256
     batch_size: int = 4
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     structure_weight: float = 1.0
-    naturalness_weight: float = 0.06
+    naturalness_weight: float = 0.1
     color_weight: float = 1.0
     saturation: float = 0.9
+    smooth_weight: float = 0.1
     exposures: float = 2.0
+    halvings: int = 1
 
     def __post_init__(self) -> None:
         network = self.network
@@ -68,9 +81,11 @@ class Config:
         for name, least in (("working_size", _LEAST_SIDE), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{getattr(self, name)} is below {least}", where=name, remedy=f"use {least} or more")
+        if not 0 <= self.halvings <= 3:
+            raise UsageError(f"{self.halvings} is not within 0..3", where="halvings", remedy="1 is usual")
         if not self.learning_rate > 0:
             raise UsageError(f"{self.learning_rate:g} is not above 0", where="learning_rate", remedy="use more")
-        for name in ("structure_weight", "naturalness_weight", "color_weight", "saturation", "exposures"):
+        for name in ("structure_weight", "naturalness_weight", "color_weight", "saturation", "smooth_weight", "exposures"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more")
 
@@ -88,6 +103,17 @@ def colored_like(codes: Tensor, light: Tensor, saturation: float) -> Tensor:
     over = wanted.amax(1, keepdim=True)
     toward = ((over - 1) / (over - y).clamp(min=1e-6)).clamp(0, 1)
     return linear_to_srgb((wanted + toward * (y - wanted)).clamp(0, 1))
+
+
+def unevenness(codes: Tensor, light: Tensor) -> Tensor:
+    """How much the gain, in stops, differs from pixel to pixel where the scene does not: halos, and shadows from nowhere.
+
+    Mean over pairs of neighbours of the gain's absolute difference times exp(-2 d), d: the scene's difference in stops.
+    """
+    scene, shown = (torch.log2(luminance(image) + _FLOOR) for image in (light, srgb_to_linear(codes)))
+    gain = shown - scene
+    parts = [(gain.diff(dim=d).abs() * torch.exp(-2 * scene.diff(dim=d).abs())).mean() for d in (2, 3)]
+    return torch.stack(parts).sum()
 
 
 class Toning:
@@ -138,14 +164,15 @@ class Toning:
         config = self.config
         light = from_t(batch["t"], config.network.peak)
         brighter = torch.exp2(batch["ev"].flatten() / _GAMMA).clamp(max=1.8)
-        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "color": []}
+        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "color": [], "smooth": []}
         for image in self.networks["g_x"].iterate(batch["t"]):  # type: ignore[operator]
             codes = image.float()
             inside = codes.clamp(0, 1)
-            terms["structure"].append(structure_loss(light, codes))
-            terms["naturalness"].append(naturalness_loss(codes, brighter))
+            terms["structure"].append(structure_loss(light, codes, config.halvings))
+            terms["naturalness"].append(naturalness_loss(codes, brighter, config.halvings))
             target = colored_like(inside.detach(), light, config.saturation)
             terms["color"].append(functional.l1_loss(codes, target))
+            terms["smooth"].append(unevenness(inside, light))
         means = {name: torch.stack(values).mean() for name, values in terms.items()}
         total = torch.stack([getattr(config, f"{name}_weight") * value for name, value in means.items()]).sum()
         return {"loss": total, **means}
