@@ -16,11 +16,11 @@ LAYERS = [
     {"color"},
     {"image"},
     {"registry"},
-    {"camera"},
+    {"camera", "resizing"},
     {"networks"},
     {"formats", "tonemapping", "expansion", "perception", "losses", "metrics"},
     {"inference"},
-    {"conversion", "inspection", "preview", "terminal", "webview"},
+    {"conversion", "inspection", "preview", "sheet", "terminal", "webview"},
     {"batch", "evaluation", "training", "viewing"},
     {"cli"},
 ]

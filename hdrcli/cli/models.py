@@ -13,7 +13,7 @@ import typer
 
 from hdrcli.cli.exits import ExitCode, code_of_all
 from hdrcli.cli.options import Debug, Json, Overwrite
-from hdrcli.cli.presentation import Command, Presenter, printable, style, table
+from hdrcli.cli.presentation import Command, Presenter, printable, style, table, uses
 from hdrcli.cli.train import training_extra
 from hdrcli.errors import HdrcliError, MissingModel, UsageError
 
@@ -198,7 +198,5 @@ def import_bundle(
 
     say = Presenter(debug=ctx.obj.debug)
     bundle = install(source, name, overwrite=overwrite)
-    calls = {"g_y": "expand photo.jpg", "g_x": "tonemap scene.exr -t learned"}
-    uses = " or ".join(f"hdrcli {calls[role]} --model {bundle.name}" for role in bundle.roles)
-    say.result(f"{printable(source)} -> {printable(bundle.folder)}; use it: {uses}")
+    say.result(f"{printable(source)} -> {printable(bundle.folder)}; use it: {uses(bundle.roles, bundle.name)}")
     return ExitCode.OK

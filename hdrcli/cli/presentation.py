@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -181,3 +181,9 @@ def _format_sections(command: Any, ctx: Any, formatter: Any) -> None:
     for heading, rows in sections.items():
         with formatter.section(style(heading, "1", sys.stdout)):
             formatter.write_dl(rows)
+
+
+def uses(roles: Iterable[str], model: str) -> str:
+    """The commands that generators are for ("g_y", "g_x"), with the model's name or path."""
+    calls = {"g_y": "expand photo.jpg", "g_x": "tonemap scene.exr -t learned"}
+    return " or ".join(f"hdrcli {calls[role]} --model {printable(model)}" for role in roles)

@@ -261,13 +261,14 @@ def check_encoded(image: Image, name: str) -> None:
         raise MismatchError(f"{name} holds display-encoded codes, these pixels are linear light", remedy="tone-map them first")
 
 
-def profile_to_embed(image: Image) -> bytes | None:
-    """None for sRGB; the source's own profile if it says what the pixels are; else one of ours."""
-    from hdrcli.color import Primaries, Transfer
+def profile_to_embed(image: Image) -> bytes:
+    """The source's own profile if it says what the pixels are; else one of ours.
+
+    sRGB has one, too: without it programs may show codes in the screen's own colours, and EXIF of a camera set to Adobe RGB
+    would say what the pixels no longer are. Raises ValueError for PQ and HLG.
+    """
     from hdrcli.formats import _icc
 
-    if (image.transfer, image.primaries) == (Transfer.SRGB, Primaries.BT709):
-        return None
     if image.metadata.icc is not None:
         try:
             profile = _icc.parse(image.metadata.icc)

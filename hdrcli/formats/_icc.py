@@ -289,17 +289,21 @@ def _xy(xyz: Floats) -> tuple[float, float]:
 
 
 def build(transfer: Transfer, primaries: AnyPrimaries) -> bytes:
-    """A version 2 matrix profile for RGB with a plain or tabulated curve. Raises ValueError for PQ and HLG."""
-    from hdrcli.color import Transfer
+    """A version 4 matrix profile for RGB; sRGB's curve is its formula. Raises ValueError for PQ and HLG."""
+    from hdrcli.color import Primaries, Transfer
 
     if transfer in (Transfer.PQ, Transfer.HLG):
         raise ValueError("an ICC matrix profile can't hold an HDR transfer function")
-    text = f"hdrcli {primaries.label} {transfer.value}".encode()
+    # what people know these two spaces by
+    known = {(Transfer.SRGB, Primaries.BT709): "sRGB", (Transfer.SRGB, Primaries.DISPLAY_P3): "Display P3"}
+    text = next((name for pair, name in known.items() if pair == (transfer, primaries)), None)
+    text = text or f"hdrcli {primaries.label} {transfer.value}"
     curve = _curve_tag(transfer)
     tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text) + 1) + text + b"\0" + bytes(8 + 2 + 1 + 67),
-        b"cprt": b"text" + bytes(4) + b"CC0\0",
-        b"wtpt": _xyz_tag(_D50),
+        b"desc": _text_tag(text),
+        b"cprt": _text_tag("CC0"),
+        b"wtpt": _xyz_tag(_D50),  # of the connection space, for a display: ICC.1:2022, 9.2.36
+        b"chad": b"sf32" + bytes(4) + struct.pack(">9i", *(round(v * 65536) for v in _adaptation(primaries).ravel())),
         **{c + b"XYZ": _xyz_tag(row) for c, row in zip((b"r", b"g", b"b"), _rounded_colorants(primaries), strict=True)},
         **{c + b"TRC": curve for c in (b"r", b"g", b"b")},
     }
@@ -311,9 +315,24 @@ def build(transfer: Transfer, primaries: AnyPrimaries) -> bytes:
             places[tag] = start + len(body)
             body += tag + bytes(-len(tag) % 4)
         table += struct.pack(">4sII", signature, places[tag], len(tag))
-    head = struct.pack(">I4sI4s4s4s", start + len(body), bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head = struct.pack(">I4sI4s4s4s", start + len(body), bytes(4), 0x04400000, b"mntr", b"RGB ", b"XYZ ")
     head += struct.pack(">6H4s", 2026, 1, 1, 0, 0, 0, b"acsp") + bytes(28) + struct.pack(">3i", *_D50)
     return head + bytes(128 - len(head)) + table + body
+
+
+def _text_tag(text: str) -> bytes:
+    """One text in American English: ICC.1:2022, 10.15."""
+    coded = text.encode("utf-16-be")
+    return b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(coded), 28) + coded
+
+
+def _adaptation(primaries: AnyPrimaries) -> Floats:
+    """``(3, 3)``: XYZ under the primaries' white to that under D50, by Bradford: ICC.1:2022, annex E."""
+    import numpy as np
+
+    from hdrcli.color import rgb_to_xyz
+
+    return _colorants(primaries).T @ np.linalg.inv(rgb_to_xyz(primaries))
 
 
 def _rounded_colorants(primaries: AnyPrimaries) -> list[tuple[int, ...]]:
@@ -330,16 +349,12 @@ def _xyz_tag(xyz: tuple[int, ...]) -> bytes:
 
 
 def _curve_tag(transfer: Transfer) -> bytes:
-    import numpy as np
+    from hdrcli.color import Transfer
 
-    from hdrcli.color import Transfer, decode
-
-    if transfer is Transfer.LINEAR:
-        values: list[int] = []
-    elif transfer.name in _GAMMAS:
-        values = [_GAMMAS[transfer.name]]
-    else:
-        values = np.rint(decode(np.linspace(0, 1, 1024), transfer) * 65535).astype(int).tolist()
+    if transfer is Transfer.SRGB:  # IEC 61966-2-1 as a formula of kind 3: ICC.1:2022, 10.18
+        numbers = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+        return b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *(round(v * 65536) for v in numbers))
+    values = [] if transfer is Transfer.LINEAR else [_GAMMAS[transfer.name]]
     return b"curv" + bytes(4) + struct.pack(f">I{len(values)}H", len(values), *values)
 
 

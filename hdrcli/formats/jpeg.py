@@ -231,10 +231,9 @@ def _decode_cmyk(data: bytes, scan: _Scan) -> tuple[Meaning, tuple[str, ...]]:
 def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
     """A display-encoded Image as a baseline JPEG; returns remarks.
 
-    ``options.quality`` 1..100; colour is subsampled below 90. EXIF goes along, colour spaces other than sRGB as an ICC
-    profile. Floats are clipped to 0..1 and rounded; NaN becomes 0 with a remark; alpha, layers, another depth and a
-    compression are left out with a remark. Raises MismatchError for linear light, PQ and HLG, UnwritableOutput above 65535
-    pixels a side.
+    ``options.quality`` 1..100; colour is subsampled below 90. EXIF goes along, the colour space as an ICC profile. Floats
+    are clipped to 0..1 and rounded; NaN becomes 0 with a remark; alpha, layers, another depth and a compression are left out
+    with a remark. Raises MismatchError for linear light, PQ and HLG, UnwritableOutput above 65535 pixels a side.
     """
     import cv2
     import numpy as np
@@ -276,11 +275,10 @@ def _metadata_segments(image: Image) -> tuple[bytes, tuple[str, ...]]:
         else:
             remarks = ("EXIF is too large for a JPEG; left out",)
     profile = _display.profile_to_embed(image)
-    if profile is not None:
-        room = _MAX_SEGMENT - len(_ICC) - 2
-        pieces = [profile[i : i + room] for i in range(0, len(profile), room)]
-        for i, piece in enumerate(pieces, 1):
-            segments += _segment(_APP2, _ICC + bytes((i, len(pieces))) + piece)
+    room = _MAX_SEGMENT - len(_ICC) - 2
+    pieces = [profile[i : i + room] for i in range(0, len(profile), room)]
+    for i, piece in enumerate(pieces, 1):
+        segments += _segment(_APP2, _ICC + bytes((i, len(pieces))) + piece)
     return segments, remarks
 
 

@@ -261,7 +261,7 @@ def _colour_chunk(image: Image) -> bytes:
         return _chunk(b"sRGB", b"\0")
     name = image.primaries.name if isinstance(image.primaries, Primaries) else ""
     if image.transfer.name not in _CICP_TRANSFER:
-        return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(_display.profile_to_embed(image) or b""))
+        return _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(_display.profile_to_embed(image)))
     if name not in _CICP_PRIMARIES:
         raise MismatchError(f"PNG has no name for {image.transfer.name} with {image.primaries.label}", remedy="use Rec.2020")
     code = (_CICP_PRIMARIES[name], _CICP_TRANSFER[image.transfer.name], 0, 1)

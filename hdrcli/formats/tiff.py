@@ -258,7 +258,7 @@ def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, .
     """An Image as a TIFF; returns remarks.
 
     Scene-linear floats become floats, depth "float" (usual) or "half"; codes become codes, depth "8" or "16" (usual: 16 for
-    uint16 pixels, else 8). Compression "zip" (usual) or "none". The colour space goes along as an ICC profile (none for sRGB),
+    uint16 pixels, else 8). Compression "zip" (usual) or "none". The colour space goes along as an ICC profile,
     alpha as unassociated alpha, EXIF without maker notes, ``options.header`` and the image's own as a JSON object in
     ImageDescription. Odd values in floats: NaN becomes 0, infinity and what is beyond the depth its largest number, each with a
     remark; negative values are kept. A file that may pass 4 GB is a BigTIFF. Raises UsageError for an unknown compression,
@@ -391,9 +391,7 @@ def _entries(
         software = next((text for name, text in texts.items() if name.lower() == "software"), None)
         if software is not None:
             entries[_SOFTWARE] = _ifd.of_text(software)
-    profile = _profile(image)
-    if profile is not None:
-        entries[ICC] = Entry(UNDEFINED, profile)
+    entries[ICC] = Entry(UNDEFINED, _profile(image))
     numbers = chromaticities_of(image.primaries).numbers
     if floats and min(numbers) >= 0:  # what TIFF's rationals can say
         entries[_CHROMATICITIES] = _ifd.of_numbers(RATIONAL, *numbers[:6])
@@ -403,7 +401,7 @@ def _entries(
     return entries, exif.children
 
 
-def _profile(image: Image) -> bytes | None:
+def _profile(image: Image) -> bytes:
     try:
         return _display.profile_to_embed(image)
     except ValueError:

@@ -1,4 +1,4 @@
-"""WebP, read only: display-encoded, 8 bit. Chunks are read here, imagecodecs (libwebp) decodes.
+"""WebP: display-encoded, 8 bit. Chunks are read and written here, imagecodecs (libwebp) decodes and codes.
 
 imagecodecs decodes right into the array; Pillow, and imageio with it, goes through an animation's canvases: six times
 the memory and twice the time for the same codes.
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hdrcli.errors import MismatchError, UnwritableOutput, UsageError
 from hdrcli.formats import _display
 from hdrcli.formats._native import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hdrcli.formats import WriteOptions
     from hdrcli.image import Image, Pixels
 
 EXTENSIONS = (".webp",)
@@ -29,6 +31,11 @@ _LOSSY_MARK, _LOSSLESS_MARK = b"\x9d\x01\x2a", 0x2F
 # The cheapest a macroblock of 16 x 16 can be: kf_ymode_prob gives its luma mode 0.82 bits, kf_uv_mode_prob its chroma mode
 # 0.85 (RFC 6386, 11.2). Lossless has no such bound: a picture of one colour takes no bits at all.
 _MACROBLOCK_BITS = 1.67
+_MAX_SIDE = 16382  # 14 bits a side (RFC 6386, 9.1) are 16383, of which imagecodecs leaves out the last
+_HAS_PROFILE, _HAS_ALPHA, _HAS_EXIF = 0x20, 0x10, 0x08  # flags of the extended format: RFC 9649, 2.7
+_ALPHA_IS_USED = 1 << 28  # in the header of a lossless picture: RFC 9649, 3.4
+_METHOD = 4  # libwebp's effort, 0..6: its usual one; 6 takes twice as long for 3 % of the size
+_LOSSLESS_EFFORT = 50  # 0..100; 100 takes 2.5 times as long for 0.2 % of the size
 
 
 def matches(head: bytes) -> bool:
@@ -167,8 +174,16 @@ def _still(chunks: dict[bytes, bytes], size: tuple[int, int]) -> bytes:
     kind = _LOSSY if _LOSSY in chunks else _LOSSLESS
     parts = [(kind, chunks[kind])]
     if kind == _LOSSY and b"ALPH" in chunks:
-        sides = b"".join((side - 1).to_bytes(3, "little") for side in size)
-        parts = [(b"VP8X", b"\x10\0\0\0" + sides), (b"ALPH", chunks[b"ALPH"]), *parts]
+        parts = [_extended(size, _HAS_ALPHA), (b"ALPH", chunks[b"ALPH"]), *parts]
+    return _packed(parts)
+
+
+def _extended(size: tuple[int, int], flags: int) -> tuple[bytes, bytes]:
+    """The chunk that says what a file holds besides its picture: RFC 9649, 2.7.1."""
+    return b"VP8X", bytes((flags, 0, 0, 0)) + b"".join((side - 1).to_bytes(3, "little") for side in size)
+
+
+def _packed(parts: list[tuple[bytes, bytes]]) -> bytes:
     body = b"".join(struct.pack("<4sI", name, len(data)) + data + bytes(len(data) % 2) for name, data in parts)
     return struct.pack("<4sI4s", b"RIFF", len(body) + 4, b"WEBP") + body
 
@@ -182,3 +197,63 @@ def _separated(stored: Pixels) -> tuple[Pixels, Pixels | None]:
     with quiet():
         pixels = np.asarray(cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB))
     return pixels, _display.straight_alpha(stored[..., 3])
+
+
+def write(image: Image, path: str | Path, options: WriteOptions) -> tuple[str, ...]:
+    """A display-encoded Image as a WebP of 8 bits; returns remarks.
+
+    ``options.quality`` 1..99 is lossy, its colour subsampled whatever the quality; 100 is lossless. Alpha, EXIF and the
+    colour space, as an ICC profile, go along. Floats are clipped to 0..1 and rounded; NaN becomes 0 with a remark; layers,
+    another depth and a compression are left out with a remark. Raises MismatchError for linear light, PQ and HLG,
+    UnwritableOutput above 16382 pixels a side.
+    """
+    import imagecodecs
+    import numpy as np
+
+    from hdrcli.color import Transfer
+
+    _display.check_encoded(image, "WebP")
+    if image.transfer in (Transfer.PQ, Transfer.HLG):
+        raise MismatchError(f"WebP can't hold {image.transfer.name}", remedy="write a 16-bit PNG, or tone-map first")
+    if not 1 <= options.quality <= 100:
+        raise UsageError(f"quality {options.quality} is not in 1..100")
+    if max(image.width, image.height) > _MAX_SIDE:
+        remedy = f"WebP holds {_MAX_SIDE} a side; write a PNG or JPEG"
+        raise UnwritableOutput(f"{image.width} x {image.height} pixels are too many", where=path, remedy=remedy)
+    stored, odd = _display.codes(image.pixels, 8)
+    if image.metadata.alpha is not None:
+        alpha, _ = _display.codes(image.metadata.alpha[..., None], 8)
+        stored = np.concatenate([stored, alpha], axis=2)
+    lossless = options.quality == 100
+    try:
+        coded = imagecodecs.webp_encode(
+            np.ascontiguousarray(stored),
+            level=_LOSSLESS_EFFORT if lossless else options.quality,
+            lossless=lossless,
+            method=_METHOD,
+        )
+    except imagecodecs.WebpError as error:
+        raise OSError(f"libwebp could not encode the picture: {error}") from None
+    Path(path).write_bytes(_with_metadata(bytes(coded), image))
+    return (*_cant_hold(options), *odd)
+
+
+def _with_metadata(data: bytes, image: Image) -> bytes:
+    """A file of one picture, in the extended format with what goes along."""
+    profile, exif = _display.profile_to_embed(image), image.metadata.exif
+    chunks = {kind: bytes(body) for kind, body in _chunks(memoryview(data)[12:])}
+    lossless = _LOSSLESS in chunks
+    transparent = b"ALPH" in chunks or (lossless and int.from_bytes(chunks[_LOSSLESS][1:5], "little") & _ALPHA_IS_USED)
+    flags = (_HAS_PROFILE if profile else 0) | (_HAS_EXIF if exif else 0) | (_HAS_ALPHA if transparent else 0)
+    # the order is the format's
+    extra = ((b"ICCP", profile), *((kind, chunks.get(kind)) for kind in (b"ALPH", _LOSSY, _LOSSLESS)), (b"EXIF", exif))
+    return _packed([_extended((image.width, image.height), flags), *((kind, body) for kind, body in extra if body)])
+
+
+def _cant_hold(options: WriteOptions) -> tuple[str, ...]:
+    lines = (
+        (options.depth not in (None, "8"), f"WebP has one depth, 8 bit; {options.depth} is ignored"),
+        (options.compression, f"WebP has one compression; {options.compression} is ignored"),
+        (options.layers, f"WebP has no layers; {', '.join(options.layers)} left out"),
+    )
+    return tuple(text for given, text in lines if given)

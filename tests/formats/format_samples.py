@@ -31,8 +31,7 @@ def oriented(pixels, value):
 
 def with_curve(icc, tag):
     """The profile with its tone curves replaced by one of the same length or shorter."""
-    start = icc.index(b"curv")
-    size = struct.unpack_from(">I", icc, 128 + 4 + 12 * 6 + 8)[0]
+    start, size = struct.unpack_from(">II", icc, icc.index(b"rTRC") + 4)
     return icc[:start] + tag.ljust(size, b"\0") + icc[start + size :]
 
 

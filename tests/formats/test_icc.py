@@ -335,7 +335,7 @@ def test_inks_without_a_fitting_profile():
     amounts = random_codes((2, 2, 4), np.uint8)
     cases = {
         b"nonsense": "profile is damaged",
-        _icc.build(Transfer.SRGB, Primaries.BT709): "'hdrcli Rec.709 srgb' is for RGB",
+        _icc.build(Transfer.SRGB, Primaries.BT709): "'sRGB' is for RGB",
         profile_bytes({}, b"CMYK", b"Lab ", b"prtr"): "'sample' can't be used",
         profile_bytes({b"A2B0": b"mft2" + bytes(100)}, b"CMYK", b"Lab ", b"prtr"): "'sample' can't be used",
     }

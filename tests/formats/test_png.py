@@ -233,7 +233,8 @@ def test_known_profiles_leave_the_codes_alone(tmp_path, dtype, transfer, primari
 @pytest.mark.parametrize(("transfer", "primaries"), KNOWN)
 def test_our_profiles_mean_the_same_to_littlecms(transfer, primaries):
     profile = ImageCms.ImageCmsProfile(io.BytesIO(_icc.build(transfer, primaries)))
-    assert primaries.label in ImageCms.getProfileDescription(profile)
+    name = "sRGB" if (transfer, primaries) == (SRGB, Primaries.BT709) else primaries.label
+    assert name in ImageCms.getProfileDescription(profile)
     grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     same = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
     seen = np.asarray(ImageCms.applyTransform(PIL.Image.fromarray(grey), same))

@@ -569,9 +569,9 @@ def test_primaries_of_no_name(tmp_path):
     np.testing.assert_allclose(conversion_matrix(back.primaries, Primaries.BT709), wanted, atol=5e-4)
 
 
-def test_srgb_needs_no_profile_and_pq_has_none(tmp_path):
+def test_srgb_has_a_profile_and_pq_has_none(tmp_path):
     tiff.write(Image(codes(), Transfer.SRGB), tmp_path / "a.tif", WriteOptions())
-    assert 34675 not in tags_of(tmp_path / "a.tif")
+    assert tags_of(tmp_path / "a.tif")[34675] == _icc.build(Transfer.SRGB, Primaries.BT709)
     with pytest.raises(MismatchError, match="PQ"):
         tiff.write(Image(codes(np.uint16), Transfer.PQ, Primaries.BT2020), tmp_path / "a.tif", WriteOptions())
 

@@ -39,9 +39,8 @@ def lossless(picture, **options):
     return saved(picture, "WEBP", lossless=True, exact=True, **options)
 
 
-def test_it_is_only_read():
-    assert not hasattr(webp, "write")
-    assert ".webp" not in formats.written()
+def test_it_is_known_by_its_name_and_its_first_bytes():
+    assert formats.written("ldr")[".webp"] is webp
     assert webp.matches(lossless(noise()))
     assert not webp.matches(b"RIFF\0\0\0\0WAVEfmt ")
 

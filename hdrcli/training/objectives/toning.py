@@ -123,6 +123,7 @@ class Toning:
     averaged = ("g_x",)
     domains: tuple[Domain, ...] = ("hdr",)
     phases = ("g",)
+    takes_pairs = False
 
     def __init__(self, config: Config) -> None:
         self.config = config
