@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,11 @@ from hdrcli.inference.generator import Generator
 from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
 from hdrcli.parallel import each
+from hdrcli.tonemapping._color import above_black, into_gamut, luminance, tripled
 from hdrcli.tonemapping._curves import srgb_codes
+from hdrcli.tonemapping._dither import dithered_codes
+from hdrcli.tonemapping._exposure import KEY, Exposure, extent, log_average, luminance_of, steadied
+from hdrcli.tonemapping._steady import Steady
 
 _STRIP_ROWS = 64
 # light of code value 1 is 1 in decode(); this is its reference white: ITU-R BT.2408-7, table 1
@@ -34,6 +38,7 @@ PRIMARIES = {
     "rec2020": Primaries.BT2020,
     "acescg": Primaries.ACESCG,
 }
+DISPLAYS = {"srgb": Primaries.BT709, "p3": Primaries.DISPLAY_P3}  # that tonemap() makes pictures for
 BRIGHTEST = 2.0**40  # LDR whites that tone-mapping tells apart; files hold infinities as the largest float
 
 
@@ -331,72 +336,189 @@ def load_generator(model: str, backend: str = "auto", device: str = "auto", role
 class TonemapOptions:
     """How to tone-map: ``operator`` by name, its ``parameters`` as texts, ``ev``: stops of exposure, ``bits``: 8 or 16.
 
-    ``operator`` LEARNED: the generator G_X of ``model`` (a bundle, a run folder), run by ``backend`` on ``device``. Raises
-    UsageError for values out of range.
+    ``operator`` LEARNED: the generator G_X of ``model`` (a bundle, a run folder), run by ``backend`` on ``device``.
+    ``auto_exposure``: None: each operator's own way; True: the scene is exposed as a photo (log-average of luminance, borders
+    and the sun left out, to 0.18), which operators with an ``exposure`` then take as it is; False: they take 1.0 as it is.
+    ``white``: luminance shown as white, in stops above 1.0 of exposed light; "auto": the scene's 99.9th percentile before
+    ``ev``; None: the operator's. ``saturation``: of the displayed colours, 1 as the operator gives them, 0 grey. ``dither``:
+    of 8 bits. ``primaries``: of the result, a key of DISPLAYS. Raises UsageError for values out of range.
     """
 
-    operator: str = "reinhard"
+    operator: str = LEARNED
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ev: float = 0.0
     bits: int = 8
     model: str = "default"
     backend: str = "auto"
     device: str = "auto"
+    auto_exposure: bool | None = None
+    white: float | str | None = None
+    saturation: float = 1.0
+    dither: bool = True
+    primaries: str = "srgb"
 
     def __post_init__(self) -> None:
         if not -32 <= self.ev <= 32:
             raise UsageError(f"{self.ev:g} is not within -32..32", where="--ev", remedy="give stops, such as -1.5")
         if self.bits not in (8, 16):
-            raise UsageError(f"{self.bits} is neither 8 nor 16", where="--bits")
+            raise UsageError(f"{self.bits} is neither 8 nor 16", where="--bits", remedy="say 8 or 16")
+        if isinstance(self.white, str):
+            if self.white != "auto":
+                remedy = "give stops above 1.0, such as 3, or auto"
+                raise UsageError(f"{self.white!r} is neither a number nor auto", where="--white", remedy=remedy)
+        elif self.white is not None and not -32 <= self.white <= 32:
+            raise UsageError(f"{self.white:g} is not within -32..32", where="--white", remedy="give stops above 1.0, such as 3")
+        if not 0 <= self.saturation <= 4:
+            remedy = "1 leaves colours as the operator gives them"
+            raise UsageError(f"{self.saturation:g} is not within 0..4", where="--saturation", remedy=remedy)
+        if self.primaries not in DISPLAYS:
+            raise UsageError(
+                f"no primaries {self.primaries!r}", where="--primaries", remedy=f"there are: {', '.join(DISPLAYS)}"
+            )
 
 
-def tonemap(image: Image, options: TonemapOptions | None = None) -> Image:
-    """An HDR image to LDR: sRGB codes of Rec.709 primaries, uint8 or uint16.
+def tonemap(image: Image, options: TonemapOptions | None = None, *, steady: Steady | None = None, number: int = 0) -> Image:
+    """An HDR image to LDR: sRGB or Display P3 codes, uint8 or uint16.
 
     Pictures in PQ and HLG are HDR too: white is what ITU-R BT.2408 calls reference white, 203 cd/m2, or 75 % of HLG. An image
-    that is LDR is taken as light up to 1, and the result says so in its notes. Raises what the operator raises.
+    that is LDR is taken as light up to 1, and the result says so in its notes. ``steady``: the memory of the sequence whose
+    frame ``number`` this is; frames come in their order. Raises what :func:`check_tonemap` and the operator raise.
     """
     options = options or TonemapOptions()
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
-    shown = _learned(image, options) if options.operator == LEARNED else _classical(image, options)
+    primaries = DISPLAYS[options.primaries]
+    prepared = _learned if options.operator == LEARNED else _classical
+    shown = prepared(image, options, steady, number)
 
     def work(rows: slice) -> None:
-        out[rows] = srgb_codes(shown(rows), options.bits)
+        display = shown(rows)
+        if options.saturation != 1:
+            display = _saturated(display, options.saturation, primaries)
+        if options.dither and options.bits == 8:
+            out[rows] = dithered_codes(display, rows.start)
+        else:
+            out[rows] = srgb_codes(display, options.bits)
 
     count = max(1, tonemapping.STRIP_PIXELS // image.width)
     each(work, (slice(first, min(first + count, image.height)) for first in range(0, image.height, count)))
     kept = image.metadata
-    notes = kept.notes
-    if not (image.is_hdr or image.transfer in _HDR_WHITE):
-        notes += ("is LDR already; tone-mapped as if there were nothing above its white",)
-    if image.primaries is not Primaries.BT709:
-        notes += (f"{image.primaries.label} shown in sRGB; colours beyond that are cut",)
+    notes = kept.notes + _tonemap_notes(image, options)
+    if steady is not None and steady.idle:
+        notes += (f"{options.operator} has nothing to smooth from frame to frame",)
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=notes)
-    return Image(out, Transfer.SRGB, Primaries.BT709, metadata=metadata)
+    return Image(out, Transfer.SRGB, primaries, metadata=metadata)
 
 
-def _classical(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray[np.float32]]:
-    """Display-linear light of some rows, by an operator of the registry."""
+def _tonemap_notes(image: Image, options: TonemapOptions) -> tuple[str, ...]:
+    notes: list[str] = []
+    name, learned = options.operator, options.operator == LEARNED
+    if not (image.is_hdr or image.transfer in _HDR_WHITE):
+        notes.append("is LDR already; tone-mapped as if there were nothing above its white")
+    primaries = DISPLAYS[options.primaries]
+    if image.primaries not in (Primaries.BT709, primaries):
+        shown = "sRGB" if primaries is Primaries.BT709 else primaries.label
+        notes.append(f"{image.primaries.label} shown in {shown}; colours beyond that are drawn in")
+    module = None if learned else registry.load("hdrcli.tonemapping", name)
+    if options.white is not None and not hasattr(module, "WHITE"):
+        notes.append(f"{name} finds its own white; --white changes nothing")
+    if options.auto_exposure is False and module is not None and not takes_exposure(name):
+        notes.append(f"{name} finds its own exposure; --no-auto-exposure changes nothing")
+    return tuple(notes)
+
+
+def takes_exposure(operator: str) -> bool:
+    """Does this operator of the registry show scene light of a given exposure, which it finds itself unless told to keep it?"""
+    module = registry.load("hdrcli.tonemapping", operator)
+    return bool(get_type_hints(module.Parameters).get("exposure") == Exposure)
+
+
+def check_tonemap(options: TonemapOptions) -> None:
+    """Raises UsageError for an unknown operator, for its parameters, and for options that contradict them."""
+    if options.operator != LEARNED:
+        _operator(options)
+    elif options.parameters:
+        raise UsageError(f"{LEARNED} has no parameters", where="-p", remedy="name an operator with -t, or leave it out")
+
+
+def _operator(options: TonemapOptions) -> tuple[ModuleType, Any]:
+    """The operator's module and its parameters."""
     module = registry.load("hdrcli.tonemapping", options.operator)
-    parameters = registry.build(module.Parameters, dict(options.parameters))
-    scene = tonemapping.Scene.of(partial(_linear_rows, image, 0.0), image.height, image.width, 2.0**options.ev)
-    state = module.prepare(scene, parameters)
-    return lambda rows: module.apply(_linear_rows(image, options.ev, rows), state, rows.start)
+    given = dict(options.parameters)
+    if options.auto_exposure is not None and takes_exposure(options.operator):
+        if "exposure" in given:
+            remedy = "say one of them"
+            raise UsageError("-p exposure and --auto-exposure say the same", where="--auto-exposure", remedy=remedy)
+        given["exposure"] = "keep"
+    said = getattr(module, "WHITE", None)
+    if options.white is not None and said in options.parameters:
+        raise UsageError(f"-p {said} says what is white, too", where="--white", remedy="say one of them")
+    return module, registry.build(module.Parameters, given)
 
 
-def _learned(image: Image, options: TonemapOptions) -> Callable[[slice], NDArray[np.float32]]:
+def _classical(
+    image: Image, options: TonemapOptions, steady: Steady | None, number: int
+) -> Callable[[slice], NDArray[np.float32]]:
+    """Display-linear light of some rows, by an operator of the registry."""
+    module, parameters = _operator(options)
+    primaries = DISPLAYS[options.primaries]
+    scene = _scene(image, primaries)
+    y = luminance_of(scene)
+    if steady is not None:
+        steady.begin(number, log_average(y))
+        scene = replace(scene, steady=steady)
+    ev = 0.0
+    if options.auto_exposure:
+        average = steadied(scene, "scene", log_average(y))
+        ev = math.log2(KEY / average) if average > 0 else 0.0
+        factor = np.float32(2.0**ev)
+        y = y * factor
+        scene = replace(scene, sample=scene.sample * factor, read=partial(_linear_rows, image, ev, target=primaries))
+    white: float | None = None
+    if options.white == "auto":
+        white = steadied(scene, "white", extent(y)[1]) or None
+    elif options.white is not None:
+        white = 2.0 ** float(options.white)
+    state = module.prepare(replace(scene, exposure=2.0**options.ev, white=white), parameters)
+    ev += options.ev
+    return lambda rows: module.apply(_linear_rows(image, ev, rows, primaries), state, rows.start)
+
+
+def _scene(image: Image, primaries: Primaries) -> tonemapping.Scene:
+    read = partial(_linear_rows, image, 0.0, target=primaries)
+    return tonemapping.Scene.of(read, image.height, image.width, primaries=primaries)
+
+
+def _learned(
+    image: Image, options: TonemapOptions, steady: Steady | None, number: int
+) -> Callable[[slice], NDArray[np.float32]]:
     """Display-linear light of some rows, as G_X says; raises what loading it raises."""
     from hdrcli.inference import learned
 
-    if options.parameters:
-        raise UsageError(f"{LEARNED} has no parameters", where="-p", remedy="leave it out; --ev sets the exposure")
+    check_tonemap(options)
     generator = load_generator(options.model, options.backend, options.device, "g_x")
 
     def light(rows: slice) -> NDArray[np.float32]:
         return _linear_rows(image, 0.0, rows)
 
-    toning = learned.prepare(generator, light, image.height, image.width, ev=options.ev)
-    return lambda rows: toning.apply(light(rows), rows.start)
+    exposure = 1.0 if options.auto_exposure is False else None
+    if steady is not None and exposure is None:
+        scene = _scene(image, Primaries.BT709)
+        steady.begin(number, log_average(luminance_of(scene)))
+        exposure = steadied(replace(scene, steady=steady), "scene", learned.automatic_exposure(scene.sample))
+    toning = learned.prepare(generator, light, image.height, image.width, exposure, options.ev)
+    primaries = DISPLAYS[options.primaries]
+    if primaries is Primaries.BT709:
+        return lambda rows: toning.apply(light(rows), rows.start)
+    return lambda rows: toning.apply(light(rows), rows.start, _linear_rows(image, 0.0, rows, primaries))
+
+
+def _saturated(display: NDArray[np.float32], saturation: float, primaries: Primaries) -> NDArray[np.float32]:
+    """Display-linear light, ``(n, W, 3)``, its colours as far from grey of equal luminance as said, within the gamut."""
+    y = np.minimum(luminance(display, primaries), 1)
+    grey = tripled(y)
+    more = (display - grey) * np.float32(saturation)
+    more += grey
+    return into_gamut(more, y)
 
 
 def _decoded(image: Image, pixels: NDArray[Any]) -> NDArray[np.float32]:
@@ -410,10 +532,10 @@ def _decoded(image: Image, pixels: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.divide(light, white, out=light))
 
 
-def _linear_rows(image: Image, ev: float, rows: slice) -> NDArray[np.float32]:
-    """Scene-linear Rec.709 of some rows times 2^ev, maybe the image's own memory.
+def _linear_rows(image: Image, ev: float, rows: slice, target: AnyPrimaries = Primaries.BT709) -> NDArray[np.float32]:
+    """Scene-linear light of some rows times 2^ev in the ``target`` primaries, maybe the image's own memory.
 
-    What is negative or NaN becomes 0, and nothing is above BRIGHTEST.
+    What is negative or NaN becomes 0, and nothing is above BRIGHTEST. Colours beyond ``target`` are drawn towards grey.
     """
     pixels, brightest = _decoded(image, image.pixels[rows]), np.float32(BRIGHTEST * 2.0**-ev)
     # two looks at all values are faster than the two changes that are hardly ever needed; NaN fails every comparison
@@ -424,6 +546,6 @@ def _linear_rows(image: Image, ev: float, rows: slice) -> NDArray[np.float32]:
         np.fmin(light, brightest, out=light)
     if ev != 0:
         light = light * np.float32(2.0**ev)
-    if image.primaries is not Primaries.BT709:
-        light = np.maximum(converted(light, image.primaries, Primaries.BT709), 0)
+    if image.primaries != target:
+        light = above_black(np.ascontiguousarray(converted(light, image.primaries, target), dtype=np.float32), target)
     return light

@@ -453,8 +453,8 @@ class TestLearnedToneMapping:
         assert 1.3 < means[1] / means[0] < 2.2
         assert 1.2 < means[2] / means[1] < 2.2
 
-    def test_no_parameters_and_no_g_x_are_named(self):
+    def test_no_parameters_and_no_g_x_are_named(self, exported_bundle):
         with pytest.raises(UsageError, match="no parameters"):
             tonemap(self.scene(), TonemapOptions("learned", {"key": "1"}))
         with pytest.raises(MissingModel, match="g_x"):
-            tonemap(self.scene(), TonemapOptions("learned"))
+            tonemap(self.scene(), TonemapOptions("learned", model=str(exported_bundle)))

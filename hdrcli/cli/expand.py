@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hdrcli.cli import targets
+from hdrcli.cli import runs, targets
 from hdrcli.cli.exits import ExitCode, code_of_all
 from hdrcli.cli.options import (
     FILES,
@@ -35,7 +35,7 @@ from hdrcli.cli.options import (
     Verbose,
     parse_device,
 )
-from hdrcli.cli.presentation import Presenter, explain
+from hdrcli.cli.presentation import Presenter
 from hdrcli.cli.targets import Job
 from hdrcli.errors import HdrcliError, UsageError
 
@@ -152,7 +152,7 @@ def expand(
     from hdrcli.conversion import ExpandOptions, check_confidence, is_operator, load_generator
 
     say = Presenter(verbose=verbose, quiet=quiet, as_json=as_json, debug=ctx.obj.debug)
-    extension = _extension(output, format)
+    extension = targets.extension_of(output, format, kind="hdr", usual=HdrFormat.EXR, types=tuple(HdrFormat))
     if confidence and extension != ".exr":
         raise UsageError(f"{extension} has no layers", where="--confidence", remedy="write an .exr")
     if as_json and output == targets.DASH:
@@ -176,34 +176,12 @@ def expand(
     jobs = targets.plan(inputs, output, out_dir, extension, preview=preview)
     run = _Run(say, options, extension, depth, compression, confidence, strip, overwrite, dry_run)
     faults: list[ExitCode] = []
-    sound = run.each(jobs, lambda job: job.check(overwrite=overwrite), faults)
+    sound = runs.each(say, jobs, lambda job: job.check(overwrite=overwrite), faults)
     if sound and not is_operator(model):
         load_generator(model, options.backend, options.device)  # its faults concern the whole run, not one photo
-    with say.progress(len(sound), unit="photos", wanted=len(sound) > 1) as run.advance:
-        run.each(sound, run.expand, faults)
+    with say.progress(len(sound), unit="photos", wanted=len(sound) > 1) as advance:
+        runs.each(say, sound, run.expand, faults, advance)
     return code_of_all(faults, len(jobs))
-
-
-def _extension(output: Path | None, format: HdrFormat | None) -> str:
-    """The extension that the outputs get, or the one of OUT."""
-    from hdrcli import formats
-
-    if output is None:
-        return f".{format or HdrFormat.EXR}"
-    if output == targets.DASH:
-        if format is None:
-            remedy = f"say --format {', '.join(HdrFormat)}"
-            raise UsageError("standard output has no extension", where="-o -", remedy=remedy)
-        return f".{format}"
-    if not output.suffix and output.is_dir():
-        raise UsageError("is a folder", where=output, remedy=f"say --out-dir {output}")
-    wanted = formats.module_for_output(Path(f"x.{format}")) if format else None
-    if wanted and not output.suffix:
-        raise UsageError("the output name has no extension", where=output, remedy=f"name it {output.name}.{format}")
-    module = formats.module_for_output(output, kind="hdr")
-    if wanted not in (None, module):
-        raise UsageError(f"--format {format} says another type than the name", where=output, remedy="give one of them")
-    return output.suffix.lower()
 
 
 def _is_half(extension: str, depth: Depth | None) -> bool:
@@ -224,22 +202,6 @@ class _Run:
     strip: Strip | None
     overwrite: bool
     dry_run: bool
-    advance: Callable[[float, str], None] = lambda done, text: None
-
-    def each(self, jobs: Sequence[Job], work: Callable[[Job], None], faults: list[ExitCode]) -> list[Job]:
-        """Work on every job; one that fails is reported and does not keep the others from being done. Returns those done."""
-        done = []
-        for number, job in enumerate(jobs):
-            self.advance(number, job.source_name)
-            try:
-                work(job)
-                done.append(job)
-            except BrokenPipeError:  # nobody reads our stdout any more: no photo's fault
-                raise
-            except Exception as error:
-                faults.append(self.say.fault(error, job.source_name))
-                self.say.record({**self._named(job), "error": explain(error, job.source_name), "exit_code": faults[-1]})
-        return done
 
     def expand(self, job: Job) -> None:
         """One photo: read, expand, write, tell."""
@@ -257,7 +219,7 @@ class _Run:
                 self._remark(job, image.metadata.notes)
                 self.say.result(f"{job}  {size} (dry run, nothing written)")
                 sizes = {"width": image.width, "height": image.height}
-                self.say.record({**self._named(job), **sizes, "notes": image.metadata.notes, "dry_run": True})
+                self.say.record({**runs.named(job), **sizes, "notes": image.metadata.notes, "dry_run": True})
                 return
             read = time.perf_counter()
             expansion = conversion.expand(image, self.options)
@@ -284,7 +246,7 @@ class _Run:
         )
         times = (read - started, expanded - read, ended - expanded)
         self.say.detail("read {:.2f} s, expand {:.2f} s, write {:.2f} s".format(*times))
-        self.say.record({**self._named(job), **_facts(expansion), "notes": notes, "seconds": round(ended - started, 3)})
+        self.say.record({**runs.named(job), **_facts(expansion), "notes": notes, "seconds": round(ended - started, 3)})
 
     def _write(self, job: Job, expansion: Expansion) -> tuple[str, ...]:
         from hdrcli import formats
@@ -306,11 +268,6 @@ class _Run:
     def _remark(self, job: Job, notes: Sequence[str]) -> None:
         for note in notes:
             self.say.warning(job.source_name, note)
-
-    @staticmethod
-    def _named(job: Job) -> dict[str, Any]:
-        named = {"input": str(job.source), "output": str(job.output)}
-        return named if job.preview is None else {**named, "preview": str(job.preview)}
 
 
 def _facts(expansion: Expansion) -> dict[str, Any]:

@@ -111,9 +111,9 @@ def view(
         size = _within(side, "--side", 16, 8192)
         return _page(inputs, output, say, operator, parameters, ev, size, beside=beside, overwrite=overwrite)
     from hdrcli.conversion import TonemapOptions
+    from hdrcli.viewing import USUAL
 
-    usual = TonemapOptions()
-    options = TonemapOptions(operator or usual.operator, parameters, ev, model=model)
+    options = TonemapOptions(operator or USUAL, parameters, ev, model=model)
     _check_operator(options)
     return _terminal(inputs, say, options, protocol, _within(columns, "--columns", 1, 10000))
 
@@ -304,14 +304,13 @@ def _page(
     beside: bool,
     overwrite: bool,
 ) -> ExitCode:
-    from hdrcli.conversion import TonemapOptions
-    from hdrcli.viewing import operators, page
+    from hdrcli.viewing import USUAL, operators, page
 
     started = time.perf_counter()
     target = _target(inputs, output, overwrite=overwrite)
     groups = _groups(inputs, beside=beside)
     # side by side one compares, which needs all exposed alike
-    usual = "" if all(len(group) > 1 for group in groups) else TonemapOptions().operator
+    usual = "" if all(len(group) > 1 for group in groups) else USUAL
     if parameters and operator is None and not usual:
         raise UsageError("belongs to an operator, pictures side by side have none", where="-p", remedy="name it with -t")
     shown = page.Shown(usual if operator is None else operator, parameters, ev, side or page.SIDE)

@@ -1,10 +1,11 @@
 """Learned tone mapping: what G_X says at working resolution, applied at full resolution as a local gain.
 
-The generator sees the whole picture, reduced, and gives display-encoded codes. From the two small pictures comes a gain for
-each channel, in stops; what is applied is not the gain itself but, in each place, a straight line from the scene's luminance
+The generator sees the whole picture, reduced, and gives display-encoded codes. From the luminances of the two small pictures
+comes a gain, in stops; what is applied is not the gain itself but, in each place, a straight line from the scene's luminance
 to it (the guided filter: He, Sun and Tang 2013, Eq. 5 and 6; found on the small picture and applied on the large one: He and
 Sun 2015, "Fast guided filter"). So edges in the gain lie where they lie in the scene at full resolution, and texture keeps its
-contrast: where the scene varies little the line is flat, and a flat gain changes no ratio.
+contrast: where the scene varies little the line is flat, and a flat gain changes no ratio. Colours are the scene's; those that
+a screen has not are drawn towards grey.
 
 Everything at full resolution depends on the pixel and on small grids alone, so strips equal the whole.
 """
@@ -21,14 +22,15 @@ from hdrcli.camera import exposure_for_share
 from hdrcli.color import Primaries, Transfer, decode, luminance, rgb_to_xyz
 from hdrcli.inference.generator import Floats, Generator, to_t
 from hdrcli.inference.working import area_mean, working_shape
+from hdrcli.tonemapping._color import into_gamut, multiplied
 
 Rows = Callable[[slice], Floats]
 
 CLIPPED_SHARE = 0.05  # of pixels that the exposure puts above white: about the median that G_X was trained with
 MEDIANS = (0.02, 0.8)  # of luminance, that the exposure keeps to, as in training
-_FLOOR = 2.0**-14  # of light, in LDR whites: logarithms of less say nothing
-_RADIUS = 3  # cells
-_FLAT = 0.1  # squared stops: variance of the guide below which the gain is flat
+FLOOR = 2.0**-14  # of light, in LDR whites: logarithms of less say nothing
+RADIUS = 3  # cells
+FLAT = 0.1  # squared stops: variance of the guide below which the gain is flat
 _STRIP = 256
 
 
@@ -36,8 +38,8 @@ _STRIP = 256
 class Toning:
     """How to tone-map one picture, strip by strip.
 
-    ``exposure``: factor from the picture's light to LDR whites. ``lines``: ``(h, w, 6)``: slope and offset of each channel's
-    gain, in stops, over log2 luminance. ``height``, ``width``: of the picture.
+    ``exposure``: factor from the picture's light to LDR whites. ``lines``: ``(h, w, 2)``: slope and offset of the gain, in
+    stops, over log2 luminance. ``height``, ``width``: of the picture.
     """
 
     exposure: float
@@ -45,12 +47,17 @@ class Toning:
     height: int
     width: int
 
-    def apply(self, light: Floats, first: int) -> Floats:
-        """Rows of the picture from ``first`` on, scene-linear Rec.709 ``(n, W, 3)``, to display-linear light in [0, 1]."""
+    def apply(self, light: Floats, first: int, shown: Floats | None = None) -> Floats:
+        """Rows of the picture from ``first`` on, scene-linear Rec.709 ``(n, W, 3)``, to display-linear light in [0, 1].
+
+        ``shown``: the same rows in the primaries of the result, where these are others.
+        """
         exposed = light * np.float32(self.exposure)
-        guide = _guide(exposed)[..., None]
+        y = _luminance(exposed)
         slope, offset = _enlarged(self.lines, first, first + light.shape[0], self.height, self.width)
-        return np.asarray(np.clip(exposed * np.exp2(slope * guide + offset), 0, 1), dtype=np.float32)
+        gain = np.exp2(slope * _stops(y) + offset)
+        colors = exposed if shown is None else shown * np.float32(self.exposure)
+        return into_gamut(multiplied(colors, gain), np.minimum(y * gain, 1))
 
 
 def prepare(
@@ -72,8 +79,8 @@ def prepare(
     t = to_t(np.minimum(exposed, np.float32(spec.peak)), spec.peak)
     codes = generator({"t": np.ascontiguousarray(t.transpose(2, 0, 1)[None])})[0].transpose(1, 2, 0)
     display = decode(np.clip(codes, 0, 1), Transfer.SRGB)
-    gain = _stops(display) - _stops(exposed)
-    return Toning(exposure, _guided(_guide(exposed), gain), height, width)
+    guide = _stops(_luminance(exposed))
+    return Toning(exposure, _guided(guide, _stops(_luminance(display)) - guide), height, width)
 
 
 def automatic_exposure(light: Floats) -> float:
@@ -82,14 +89,14 @@ def automatic_exposure(light: Floats) -> float:
     return float(np.clip(exposure_for_share(light, CLIPPED_SHARE), MEDIANS[0] / median, MEDIANS[1] / median))
 
 
-def _guide(light: Floats) -> Floats:
-    """log2 of Rec.709 luminance, pixel by pixel: a matrix product rounds otherwise for other numbers of rows."""
+def _luminance(light: Floats) -> Floats:
+    """Of Rec.709 light, pixel by pixel: a matrix product rounds otherwise for other numbers of rows."""
     red, green, blue = (np.float32(weight) for weight in rgb_to_xyz(Primaries.BT709)[1])
-    return _stops(light[..., 0] * red + light[..., 1] * green + light[..., 2] * blue)
+    return np.asarray(light[..., 0] * red + light[..., 1] * green + light[..., 2] * blue, dtype=np.float32)
 
 
 def _stops(light: Floats) -> Floats:
-    return np.asarray(np.log2(light + np.float32(_FLOOR)), dtype=np.float32)
+    return np.asarray(np.log2(light + np.float32(FLOOR)), dtype=np.float32)
 
 
 def _reduced(rows: Rows, height: int, width: int, shape: tuple[int, int]) -> Floats:
@@ -102,33 +109,31 @@ def _reduced(rows: Rows, height: int, width: int, shape: tuple[int, int]) -> Flo
 
 
 def _guided(guide: Floats, gain: Floats) -> Floats:
-    """Slope and offset of each channel's gain over the guide: ``(h, w)``, ``(h, w, 3)`` -> ``(h, w, 6)``."""
-    guide = guide[..., None]
+    """Slope and offset of the gain over the guide: twice ``(h, w)`` -> ``(h, w, 2)``."""
     mean, mean_gain = _box(guide), _box(gain)
     variance = _box(guide * guide) - mean * mean
-    slope = (_box(guide * gain) - mean * mean_gain) / (np.maximum(variance, 0) + np.float32(_FLAT))
-    offset = mean_gain - slope * mean
-    return _box(np.concatenate([slope, offset], axis=2))
+    slope = (_box(guide * gain) - mean * mean_gain) / (np.maximum(variance, 0) + np.float32(FLAT))
+    return np.stack([_box(slope), _box(mean_gain - slope * mean)], axis=2)
 
 
 def _box(values: Floats) -> Floats:
     import cv2
 
-    side = (2 * _RADIUS + 1, 2 * _RADIUS + 1)
+    side = (2 * RADIUS + 1, 2 * RADIUS + 1)
     smooth: Floats = np.asarray(cv2.blur(values, side, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
     return smooth.reshape(values.shape)
 
 
 def _enlarged(grid: Floats, first: int, last: int, height: int, width: int) -> list[Floats]:
-    """Rows ``first`` to ``last`` of a grid ``(h, w, 6)`` enlarged bilinearly to height x width: three channels and three.
+    """Rows ``first`` to ``last`` of a grid ``(h, w, 2)`` enlarged bilinearly to height x width: its two channels.
 
     By hand, so that a pixel's value does not depend on how many rows are asked for: OpenCV rounds a single row otherwise.
     """
     above, below, way = _between(grid.shape[0], height, first, last)
     rows = grid[above] + way[:, None, None] * (grid[below] - grid[above])
     left, right, way = _between(grid.shape[1], width, 0, width)
-    parts = (np.ascontiguousarray(rows[..., c : c + 3]) for c in (0, 3))
-    return [part[:, left] + way[:, None] * (part[:, right] - part[:, left]) for part in parts]
+    parts = (np.ascontiguousarray(rows[..., c]) for c in (0, 1))
+    return [part[:, left] + way * (part[:, right] - part[:, left]) for part in parts]
 
 
 def _between(cells: int, size: int, first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:

@@ -43,8 +43,8 @@ def fidelities(light: Tensor, codes: Tensor, halvings: int = 0, *, to_the_border
     x = (x - darkest) * (_HDR_RANGE / (brightest - darkest).clamp(min=1e-30))
     found = []
     for frequency in FREQUENCIES[halvings:]:
-        seen = (functional.pad(plane, [_TAPS // 2] * 4, mode="reflect") if to_the_border else plane for plane in (x, y))
-        found.append(_fidelity(*seen, frequency))
+        seen = [functional.pad(plane, [_TAPS // 2] * 4, mode="reflect") if to_the_border else plane for plane in (x, y)]
+        found.append(_fidelity(seen[0], seen[1], frequency))
         x, y = (functional.avg_pool2d(plane, 2, ceil_mode=True, count_include_pad=False) for plane in (x, y))
     return torch.stack(found, 1)
 
@@ -98,7 +98,8 @@ def _fidelity(x: Tensor, y: Tensor, frequency: int) -> Tensor:
     p, q = (torch.special.ndtr(deviation * (3 / threshold) - 3) for deviation in (deviation_x, deviation_y))
     visibility = (2 * p * q + _C1) / (p * p + q * q + _C1)
     structure = (covariance + _C2) / (deviation_x * deviation_y + _C2)
-    return (visibility * structure).mean((1, 2, 3))
+    fidelity: Tensor = (visibility * structure).mean((1, 2, 3))
+    return fidelity
 
 
 __all__ = ["FREQUENCIES", "WEIGHTS", "fidelities", "luminance", "naturalness_loss", "structure_loss"]

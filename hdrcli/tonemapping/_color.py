@@ -32,7 +32,13 @@ def luminance(light: NDArray[Any], primaries: AnyPrimaries | None = None) -> Flo
     return y.reshape(light.shape[:-1])
 
 
-def recoloured(light: NDArray[Any], y: NDArray[Any], display: NDArray[Any], saturation: float = 1.0) -> Floats:
+def recoloured(
+    light: NDArray[Any],
+    y: NDArray[Any],
+    display: NDArray[Any],
+    saturation: float = 1.0,
+    primaries: AnyPrimaries | None = None,
+) -> Floats:
     """Mapped luminance with the light's colour: ``C_d = L_d (C / L)^s`` (Schlick 1994; Tumblin and Turk 1999, Eq. 11).
 
     ``light``: ``(n, W, 3)``. ``y``: its luminance, ``display``: what becomes of it, in [0, 1], both ``(n, W)``.
@@ -46,7 +52,7 @@ def recoloured(light: NDArray[Any], y: NDArray[Any], display: NDArray[Any], satu
     rgb = multiplied(light, 1 / np.maximum(y, np.float32(DARK)))
     np.power(rgb, np.float32(saturation), out=rgb)
     rgb = multiplied(rgb, display)
-    return into_gamut(rgb, np.minimum(luminance(rgb), 1))  # a power changes the luminance of a colour
+    return into_gamut(rgb, np.minimum(luminance(rgb, primaries), 1))  # a power changes the luminance of a colour
 
 
 def multiplied(light: NDArray[Any], gain: NDArray[Any]) -> Floats:
@@ -115,6 +121,24 @@ def into_gamut(rgb: NDArray[Any], y: NDArray[Any]) -> Floats:
         pixels = rgb.reshape(-1, 3)
         lowest = None if low is None else low.ravel()[few][None]
         pixels[few] = _drawn_in(pixels[few][None], y.ravel()[few][None], lowest, high.ravel()[few][None])[0]
+    return np.asarray(rgb, dtype=np.float32)
+
+
+def above_black(rgb: NDArray[Any], primaries: AnyPrimaries | None = None) -> Floats:
+    """Light ``(n, W, 3) float32`` with channels below 0, drawn towards grey until none is: luminance and hue stay; in place.
+
+    Colours beyond primaries have such channels. Cut, they change hue and luminance, with edges where they begin to. What has no
+    luminance becomes black.
+    """
+    import numpy as np
+
+    few = np.flatnonzero(extremes(rgb)[0] < 0)
+    if few.size:
+        pixels = rgb.reshape(-1, 3)
+        chosen = pixels[few]
+        y = np.maximum(luminance(chosen, primaries), 0)
+        mix = (y / (y - chosen.min(axis=1)))[:, None]
+        pixels[few] = np.maximum(chosen * mix + y[:, None] * (1 - mix), 0)
     return np.asarray(rgb, dtype=np.float32)
 
 

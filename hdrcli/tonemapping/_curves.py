@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
+    from hdrcli.tonemapping import Scene
+
     Floats = NDArray[np.float32]
 
 _SHIFT = 15
@@ -55,6 +58,13 @@ def tabulated(curve: Callable[[NDArray[Any]], NDArray[Any]]) -> Table:
     return Table(values.astype(np.float32), steps.astype(np.float32))
 
 
+def steadied_table(scene: Scene, name: str, table: Table) -> Table:
+    """The mean of this curve and those of the frames before, as a sequence smooths it; of a single picture: itself."""
+    if scene.steady is None:
+        return table
+    return Table(scene.steady(name, table.values), scene.steady(f"{name}, steps", table.steps))
+
+
 def looked_up(table: NDArray[Any], codes: NDArray[np.uint16]) -> NDArray[Any]:
     """``table[codes]``: 65536 entries, any shape; through OpenCV 5, four times faster than NumPy, which older ones can't."""
     import cv2
@@ -67,17 +77,23 @@ def looked_up(table: NDArray[Any], codes: NDArray[np.uint16]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class LuminanceCurve:
-    """State of operators that map luminance alone: ``gain``, display luminance by luminance; ``saturation``, an exponent."""
+    """State of operators that map luminance alone: ``gain``, display luminance by luminance; ``saturation``, an exponent.
+
+    ``primaries``: of the light; None: Rec.709.
+    """
 
     gain: Table
     saturation: float = 1.0
+    primaries: AnyPrimaries | None = None
 
 
-def luminance_curve(curve: Callable[[NDArray[Any]], NDArray[Any]], saturation: float = 1.0) -> LuminanceCurve:
+def luminance_curve(
+    curve: Callable[[NDArray[Any]], NDArray[Any]], saturation: float = 1.0, primaries: AnyPrimaries | None = None
+) -> LuminanceCurve:
     """From a function of luminance to display luminance, of float64 arrays; what it gives is clipped to [0, 1]."""
     import numpy as np
 
-    return LuminanceCurve(tabulated(lambda y: np.clip(curve(y), 0, 1) / y), saturation)
+    return LuminanceCurve(tabulated(lambda y: np.clip(curve(y), 0, 1) / y), saturation, primaries)
 
 
 def apply_luminance(light: NDArray[Any], state: LuminanceCurve, first: int = 0) -> Floats:
@@ -86,12 +102,12 @@ def apply_luminance(light: NDArray[Any], state: LuminanceCurve, first: int = 0) 
 
     from hdrcli.tonemapping._color import into_gamut, luminance, multiplied, recoloured
 
-    y = luminance(light)
+    y = luminance(light, state.primaries)
     gain = state.gain(y)
     display = np.minimum(y * gain, 1)
     if state.saturation == 1:
         return into_gamut(multiplied(light, gain), display)
-    return recoloured(light, y, display, state.saturation)
+    return recoloured(light, y, display, state.saturation, state.primaries)
 
 
 def srgb_codes(display: NDArray[Any], bits: int = 8) -> NDArray[Any]:

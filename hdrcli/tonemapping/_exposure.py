@@ -41,7 +41,7 @@ def luminance_of(scene: Scene, normalise: str = "robust") -> NDArray[Any]:
     """Luminance to take statistics of, some ``(h, w)``: the sample's; of all pixels for "max"."""
     from hdrcli.tonemapping._color import luminance
 
-    return scene.luminance() if normalise == "max" else luminance(scene.sample)
+    return scene.luminance() if normalise == "max" else luminance(scene.sample, scene.primaries)
 
 
 def brightest_of(scene: Scene, normalise: str = "robust") -> float:
@@ -49,8 +49,47 @@ def brightest_of(scene: Scene, normalise: str = "robust") -> float:
     from hdrcli.tonemapping._color import extremes
 
     if normalise == "max":
-        return max(float(value) for value in scene.over(lambda light: light.max()))
-    return extent(extremes(scene.sample)[1])[1]
+        brightest = max(float(value) for value in scene.over(lambda light: light.max()))
+    else:
+        brightest = extent(extremes(scene.sample)[1])[1]
+    return steadied(scene, "brightest", brightest)
+
+
+def steadied(scene: Scene, name: str, value: float) -> float:
+    """A statistic above 0 as a sequence smooths it, in its logarithm; 0 (a black frame), and of a single picture: as it is."""
+    import math
+
+    return value if scene.steady is None or value <= 0 else math.exp(scene.steady(name, math.log(value)))
+
+
+def average_of(scene: Scene, y: NDArray[Any], normalise: str = "robust") -> float:
+    """:func:`log_average` of a scene's luminance ``y``, as a sequence smooths it."""
+    return steadied(scene, "average", log_average(y, normalise))
+
+
+def extent_of(scene: Scene, y: NDArray[Any], normalise: str = "robust") -> tuple[float, float]:
+    """:func:`extent` of a scene's luminance ``y``, as a sequence smooths it."""
+    low, high = extent(y, normalise)
+    return steadied(scene, "darkest", low), steadied(scene, "largest", high)
+
+
+def exposure_of(
+    scene: Scene,
+    y: NDArray[Any],
+    key: float = KEY,
+    exposure: str = "auto",
+    normalise: str = "robust",
+    shown_white: float | None = None,
+) -> float:
+    """The factor before an operator's curve: :func:`automatic` of a scene's luminance ``y``, as a sequence smooths it.
+
+    ``shown_white``: exposed light that the curve shows as white, where an exposure is all that decides this: what the scene is
+    told to show as white, if it is, becomes that.
+    """
+    if shown_white is not None and scene.white is not None:
+        return shown_white / scene.white
+    average = average_of(scene, y, normalise) if exposure == "auto" else 0.0
+    return key / average if average > 0 else 1.0
 
 
 def border(y: NDArray[Any]) -> float:

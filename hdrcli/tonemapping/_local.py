@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
 
     Floats = NDArray[np.float32]
@@ -53,7 +54,7 @@ class Tones:
 
     ``slope`` None: cells are pixels, and ``offset`` is their tone. ``gain``: factor from a scene's luminance to what
     ``apply`` gets. ``saturation``: exponent of colour ratios. ``peak``: display luminance before the shoulder that becomes
-    white, at least 1.
+    white, at least 1. ``primaries``: of the light; None: Rec.709.
     """
 
     slope: Floats | None = field(repr=False)
@@ -63,6 +64,7 @@ class Tones:
     gain: float
     saturation: float
     peak: float = 1.0
+    primaries: AnyPrimaries | None = None
 
 
 def logs(scene: Scene, megapixels: float, normalise: str = "robust", of: str = "logs") -> Logs:
@@ -77,23 +79,23 @@ def logs(scene: Scene, megapixels: float, normalise: str = "robust", of: str = "
 
     from hdrcli.parallel import each
     from hdrcli.tonemapping._color import luminance
-    from hdrcli.tonemapping._exposure import extent, luminance_of
+    from hdrcli.tonemapping._exposure import extent, luminance_of, steadied
 
     brought = partial(np.minimum, np.float32(LIGHTEST / scene.exposure))
-    darkest = extent(brought(luminance_of(scene, normalise)), normalise)[0]
+    darkest = steadied(scene, "floor", extent(brought(luminance_of(scene, normalise)), normalise)[0])
     floor = darkest * (1.0 if normalise == "max" else _BELOW_DARKEST) or 1.0
     cell = cell_for(scene, megapixels)
     if of == "logs":
-        return Logs(_means(scene, cell, lambda rows: logarithm(brought(luminance(rows)), floor)), cell, floor)
+        return Logs(_means(scene, cell, lambda rows: logarithm(brought(luminance(rows, scene.primaries)), floor)), cell, floor)
     if of == "light":
-        return Logs(logarithm(_means(scene, cell, lambda rows: brought(luminance(rows))), floor), cell, floor)
+        return Logs(logarithm(_means(scene, cell, lambda rows: brought(luminance(rows, scene.primaries))), floor), cell, floor)
     out = np.empty((-(-scene.height // cell), -(-scene.width // cell)), np.float32)
 
     def work(part: slice) -> None:
         first, last = part.start // cell, -(-part.stop // cell)
         rows = slice(min(part.start + (cell - 1) // 2, part.stop - 1), part.stop, cell)
         light = scene.rows(rows)[:, min((cell - 1) // 2, scene.width - 1) :: cell]
-        values = logarithm(brought(luminance(light)), floor)
+        values = logarithm(brought(luminance(light, scene.primaries)), floor)
         missing = (last - first - values.shape[0], out.shape[1] - values.shape[1])  # the last cell may lack its middle
         out[first:last] = cv2.copyMakeBorder(values, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
 
@@ -162,7 +164,8 @@ def toned(scene: Scene, light: Logs, tone: Floats, saturation: float = 1.0, prio
     slope = None
     if light.cell > 1:
         slope, tone = _lines(light.values, tone, prior)
-    return Tones(slope, tone, light.cell, light.floor * scene.exposure, scene.exposure, saturation)
+    floor = light.floor * scene.exposure
+    return Tones(slope, tone, light.cell, floor, scene.exposure, saturation, primaries=scene.primaries)
 
 
 def placed(tones: Tones, scene: Scene, contrast: float, white: float, black: float, normalise: str = "robust") -> Tones:
@@ -184,8 +187,15 @@ def placed(tones: Tones, scene: Scene, contrast: float, white: float, black: flo
     display = math.log(contrast)
     wanted = min(display, brightest - darkest)
     factor = wanted / (high - low) if high - low > _NOTHING else 1.0
+    if scene.steady is not None:
+        factor = math.exp(scene.steady("contrast", math.log(factor)))
     top = MIDDLE * (1 - wanted / display) + exposed(scene, wanted, brightest - darkest, display)
     above = factor * (sample.extent(tone, 0, max(BRIGHTEST, ends[1]))[1] - high)
+    if scene.steady is not None:
+        # solutions are known up to an offset, so no percentile of theirs is steady in itself: the usual gain is, in logarithms
+        gain = float(np.median(((tone - np.float32(high)) * np.float32(factor) + np.float32(top) - sample.light)[sample.lit]))
+        top += scene.steady("gain", gain) - gain
+        above = scene.steady("above", above)
     return replace(
         tones,
         slope=None if tones.slope is None else tones.slope * np.float32(factor),
@@ -227,7 +237,7 @@ def sampled(scene: Scene, floor: float = 2.0**-100, normalise: str = "robust") -
 
     step = 1 if normalise == "max" else max(1, math.isqrt(scene.height * scene.width // SAMPLE_PIXELS))
     top, left = min(step, scene.height) // 2, min(step, scene.width) // 2
-    y = scene.luminance() if step == 1 else luminance(scene.rows(slice(top, None, step))[:, left::step])
+    y = scene.luminance() if step == 1 else luminance(scene.rows(slice(top, None, step))[:, left::step], scene.primaries)
     y = np.minimum(y, np.float32(LIGHTEST / scene.exposure))
     rows, columns = np.arange(top, scene.height, step), np.arange(left, scene.width, step)
     lit = y > (0 if normalise == "max" else border(y))
@@ -271,18 +281,26 @@ def apply(light: NDArray[Any], state: Tones, first: int = 0) -> Floats:
 
     from hdrcli.tonemapping._color import luminance
 
-    y = luminance(light)
+    y = luminance(light, state.primaries)
     last = first + light.shape[0]
     if state.slope is None:
-        return displayed(light, y, state.offset[first:last], state.floor, state.saturation, state.peak)
+        return displayed(light, y, state.offset[first:last], state.floor, state.saturation, state.peak, state.primaries)
     tone = logarithm(y, state.floor)
     tone -= np.float32(math.log(state.gain))
     tone *= enlarged(state.slope, state.cell, first, last, light.shape[1])
     tone += enlarged(state.offset, state.cell, first, last, light.shape[1])
-    return displayed(light, y, tone, state.floor, state.saturation, state.peak)
+    return displayed(light, y, tone, state.floor, state.saturation, state.peak, state.primaries)
 
 
-def displayed(light: NDArray[Any], y: Floats, tone: Floats, floor: float, saturation: float, peak: float = 1.0) -> Floats:
+def displayed(
+    light: NDArray[Any],
+    y: Floats,
+    tone: Floats,
+    floor: float,
+    saturation: float,
+    peak: float = 1.0,
+    primaries: AnyPrimaries | None = None,
+) -> Floats:
     """Display light of rows ``(n, W, 3)`` with luminance ``y`` and its tone, ``(n, W)``; what is below ``floor`` goes to black.
 
     Luminance below the floor was solved as if it were that bright, and is shown darker by what it lacks. ``peak``: what becomes
@@ -305,7 +323,7 @@ def displayed(light: NDArray[Any], y: Floats, tone: Floats, floor: float, satura
         np.minimum(display, np.float32(_KNEE), out=display)
         display += bent
     display *= np.minimum(y * np.float32(1 / floor), 1)
-    return recoloured(light, y, display, saturation)
+    return recoloured(light, y, display, saturation, primaries)
 
 
 def enlarged(grid: Floats, cell: int, first: int, last: int, width: int) -> Floats:

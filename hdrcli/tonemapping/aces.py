@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from hdrcli.tonemapping._exposure import Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._curves import Table
 
@@ -25,8 +26,10 @@ Fit = Literal["hill", "narkowicz"]
 
 SUMMARY = "ACES filmic look, fitted (Hill 2016; fit=narkowicz: Narkowicz 2016)"
 LOCAL = False
+WHITE = "exposure"
 
 _RRT_SATURATION, _ODT_SATURATION = 0.96, 0.93
+_HILL_WHITE, _NARKOWICZ_WHITE = 25.6684, 12.0694  # light that the curves bring to 1
 _NARKOWICZ_EXPOSURE = 0.6  # his curve is brighter than ACES; with this factor before it he compares the two
 
 
@@ -50,10 +53,11 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """``table``: the curve, exposure included. ``hill``: between matrices."""
+    """``table``: the curve, exposure included. ``hill``: between matrices. ``primaries``: None: Rec.709."""
 
     table: Table
     hill: bool
+    primaries: AnyPrimaries | None = None
 
 
 def hill(x: Any) -> Any:
@@ -67,20 +71,21 @@ def narkowicz(x: Any) -> Any:
     return x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14)
 
 
-@lru_cache(maxsize=1)
-def matrices() -> tuple[NDArray[Any], NDArray[Any]]:
-    """``(3, 3)`` each: Rec.709 to desaturated AP1, and the curve's AP1 to desaturated Rec.709."""
+@lru_cache(maxsize=4)
+def matrices(primaries: AnyPrimaries | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """``(3, 3)`` each: Rec.709, or other primaries, to desaturated AP1, and the curve's AP1 back, desaturated."""
     import numpy as np
 
     from hdrcli.color import Primaries, conversion_matrix, rgb_to_xyz
 
+    known = primaries or Primaries.BT709
     weights = rgb_to_xyz(Primaries.ACESCG)[1]
 
     def desaturated(factor: float) -> NDArray[Any]:
         return np.asarray(factor * np.eye(3) + (1 - factor) * np.ones((3, 1)) * weights)
 
-    there = desaturated(_RRT_SATURATION) @ conversion_matrix(Primaries.BT709, Primaries.ACESCG)
-    back = conversion_matrix(Primaries.ACESCG, Primaries.BT709) @ desaturated(_ODT_SATURATION)
+    there = desaturated(_RRT_SATURATION) @ conversion_matrix(known, Primaries.ACESCG)
+    back = conversion_matrix(Primaries.ACESCG, known) @ desaturated(_ODT_SATURATION)
     return there, back
 
 
@@ -90,10 +95,10 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
 
     from hdrcli.tonemapping._curves import tabulated
 
-    scale = automatic(luminance_of(scene), parameters.key, parameters.exposure)
-    curve = hill if parameters.fit == "hill" else narkowicz
+    curve, white = (hill, _HILL_WHITE) if parameters.fit == "hill" else (narkowicz, _NARKOWICZ_WHITE)
+    scale = exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure, shown_white=white)
     # Hill's is below 0 for light below 0.003, to 0 of which the ODT clips
-    return State(tabulated(lambda x: np.maximum(curve(scale * x), 0)), parameters.fit == "hill")
+    return State(tabulated(lambda x: np.maximum(curve(scale * x), 0)), parameters.fit == "hill", scene.primaries)
 
 
 def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
@@ -104,6 +109,6 @@ def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
 
     if not state.hill:
         return np.asarray(np.minimum(state.table(light), 1))
-    there, back = matrices()
+    there, back = matrices(state.primaries)
     display = mixed(state.table(mixed(light, there)), back)
     return np.asarray(np.clip(display, 0, 1, out=display))

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import KEY, Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import KEY, Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._curves import Table
 
 SUMMARY = "AgX, film-like bleaching of bright colours (Sobotka 2022)"
 LOCAL = False
+WHITE = "exposure"
 
 _GREY, _BELOW, _ABOVE = 0.18, 10.0, 6.5  # middle grey, and stops around it
 _PIVOT, _SLOPE, _TOE, _SHOULDER = 0.5, 2.0, 3.0, 3.25  # code of middle grey; contrast there; how sharply the ends bend
@@ -50,11 +52,15 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """``table``: from mixed light to codes, exposure and power included. ``back``: matrix of codes. ``display``: to light."""
+    """``table``: from mixed light to codes, exposure and power included. ``back``: matrix of codes. ``display``: to light.
+
+    ``primaries``: None: Rec.709.
+    """
 
     table: Table
     back: NDArray[Any]
     display: Table
+    primaries: AnyPrimaries | None = None
 
 
 def sigmoid(x: Any) -> Any:
@@ -72,9 +78,9 @@ def sigmoid(x: Any) -> Any:
     return _PIVOT + limb(x - pivot, 1 - pivot, 1 - _PIVOT, _SHOULDER) - limb(pivot - x, pivot, _PIVOT, _TOE)
 
 
-@lru_cache(maxsize=1)
-def inset() -> NDArray[Any]:
-    """``(3, 3)``: Rec.709 light to light of primaries that lie 1 / (1 - 0.2) times as far from white."""
+@lru_cache(maxsize=4)
+def inset(primaries: AnyPrimaries | None = None) -> NDArray[Any]:
+    """``(3, 3)``: from Rec.709, or other primaries, to ones 1 / (1 - 0.2) times as far from white as Rec.709's."""
     from hdrcli.color import Chromaticities, Primaries, conversion_matrix
 
     known = Primaries.BT709.value
@@ -84,7 +90,7 @@ def inset() -> NDArray[Any]:
         return wx + (x - wx) / (1 - _INSET), wy + (y - wy) / (1 - _INSET)
 
     wide = Chromaticities(outwards(known.red), outwards(known.green), outwards(known.blue), known.white)
-    return conversion_matrix(Primaries.BT709, wide)
+    return conversion_matrix(primaries or Primaries.BT709, wide)
 
 
 def prepare(scene: Scene, parameters: Parameters) -> State:
@@ -93,7 +99,8 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
 
     from hdrcli.tonemapping._curves import tabulated
 
-    scale = automatic(luminance_of(scene), parameters.key, parameters.exposure)
+    white = _GREY * 2**_ABOVE
+    scale = exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure, shown_white=white)
 
     def curve(x: NDArray[Any]) -> NDArray[Any]:
         stops = np.log2(scale * x / _GREY)
@@ -102,7 +109,8 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
 
     s = parameters.saturation
     look = s * np.eye(3) + (1 - s) * np.ones((3, 1)) * np.array(_WEIGHTS)
-    return State(tabulated(curve), np.linalg.inv(inset()) @ look, tabulated(lambda v: np.minimum(v, 1) ** _GAMMA))
+    back = np.linalg.inv(inset(scene.primaries)) @ look
+    return State(tabulated(curve), back, tabulated(lambda v: np.minimum(v, 1) ** _GAMMA), scene.primaries)
 
 
 def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
@@ -111,5 +119,5 @@ def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
 
     from hdrcli.tonemapping._color import mixed
 
-    codes = mixed(state.table(mixed(light, inset())), state.back)
+    codes = mixed(state.table(mixed(light, inset(state.primaries))), state.back)
     return state.display(np.maximum(codes, 0, out=codes))

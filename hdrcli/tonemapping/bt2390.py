@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from hdrcli.tonemapping._exposure import (
     KEY,
     Exposure,
-    automatic,
     brightest_of,
     check_choice,
     check_range,
-    extent,
+    exposure_of,
+    extent_of,
     luminance_of,
 )
 
@@ -30,6 +30,7 @@ Of = Literal["luminance", "max"]
 
 SUMMARY = "roll-off of highlights in PQ, the EETF of ITU-R BT.2390"
 LOCAL = False
+WHITE = "peak"
 
 _PQ_PEAK = 10000.0
 
@@ -38,7 +39,8 @@ _PQ_PEAK = 10000.0
 class Parameters:
     """``of``: what the curve is applied to, luminance or the largest channel.
 
-    ``peak``: L_W, cd/m2 of the brightest that is to be shown; 0: the picture's 99.9th percentile. ``black``: its L_B.
+    ``peak``: L_W, cd/m2 of the brightest that is to be shown, as ``--white`` says, at most 10000; 0: the picture's 99.9th
+    percentile. ``black``: its L_B.
 
     ``display``: L_max, cd/m2 that display white stands for; ``display_black``: L_min. ``white``: cd/m2 of 1.0 (BT.2408: 203).
     ``exposure``: "auto" brings the log-average of luminance to ``key`` before it, "keep" takes 1.0 as it is.
@@ -91,16 +93,23 @@ def prepare(scene: Scene, parameters: Parameters) -> LuminanceCurve | Table:
     from hdrcli.tonemapping._curves import luminance_curve, tabulated
 
     y = luminance_of(scene)
-    scale = parameters.white * automatic(y, parameters.key, parameters.exposure)
-    brightest = extent(y)[1] if parameters.of == "luminance" else brightest_of(scene)
-    peak = parameters.peak or min(scale * brightest, _PQ_PEAK)
+    scale = parameters.white * exposure_of(scene, y, parameters.key, parameters.exposure)
+    lightest = parameters.display
+    if scene.white is not None:
+        peak = min(scale * scene.white, _PQ_PEAK)
+        lightest = min(peak, lightest)  # darker than the display's white: nothing to roll off, and that is white
+    else:
+        brightest = extent_of(scene, y)[1] if parameters.of == "luminance" else brightest_of(scene)
+        peak = parameters.peak or min(scale * brightest, _PQ_PEAK)
 
     def curve(x: NDArray[Any]) -> NDArray[Any]:
         # black point compensation is the display's: its black is the picture's 0
         light = eetf(scale * x, parameters, peak) - parameters.display_black
-        return np.asarray(np.clip(light / (parameters.display - parameters.display_black), 0, 1))
+        return np.asarray(np.clip(light / max(lightest - parameters.display_black, 1e-9), 0, 1))
 
-    return luminance_curve(curve) if parameters.of == "luminance" else tabulated(lambda x: curve(x) / x)
+    if parameters.of == "luminance":
+        return luminance_curve(curve, primaries=scene.primaries)
+    return tabulated(lambda x: curve(x) / x)
 
 
 def apply(light: NDArray[Any], state: LuminanceCurve | Table, first: int = 0) -> NDArray[Any]:

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Exposure, automatic, brightest_of, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import Exposure, brightest_of, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._curves import Table
 
 SUMMARY = "broadcast HDR to SDR, method A of ITU-R BT.2446"
 LOCAL = False
+WHITE = "peak"
 
 _LUMA = (0.2627, 0.6780, 0.0593)  # ITU-R BT.2020, table 4
 _CB, _CR = 1.8814, 1.4746
@@ -53,7 +55,7 @@ class Parameters:
 class State:
     """``scale``: factor to parts of L_HDR. ``encoded``: light to codes. ``luma``: Y'_HDR to Y'_SDR.
 
-    ``decoded``: codes to light. ``shown``: that light to what sRGB shows of its codes.
+    ``decoded``: codes to light. ``shown``: that light to what sRGB shows of its codes. ``primaries``: None: Rec.709.
     """
 
     scale: float
@@ -61,6 +63,7 @@ class State:
     luma: Table
     decoded: Table
     shown: Table
+    primaries: AnyPrimaries | None = None
 
 
 def luma_curve(y: Any, peak: float, display: float) -> Any:
@@ -81,23 +84,26 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
     from hdrcli.color import Transfer, decode
     from hdrcli.tonemapping._curves import tabulated
 
-    scale = parameters.white * automatic(luminance_of(scene), parameters.key, parameters.exposure)
-    peak = parameters.peak or min(max(scale * brightest_of(scene), parameters.display), 10000)
+    scale = parameters.white * exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure)
+    peak = parameters.peak if scene.white is None else scale * scene.white
+    if not peak:
+        peak = min(max(scale * brightest_of(scene), parameters.display), 10000)
     return State(
         scale / peak,
         tabulated(lambda x: np.minimum(x, 1) ** (1 / _GAMMA)),
         tabulated(lambda y: luma_curve(np.minimum(y, 1), peak, parameters.display)),
         tabulated(lambda v: np.minimum(v, 1) ** _GAMMA),
         tabulated(lambda x: decode(np.minimum(x, 1) ** (1 / _GAMMA), Transfer.SRGB)),
+        scene.primaries,
     )
 
 
-@lru_cache(maxsize=1)
-def _matrices() -> tuple[NDArray[Any], NDArray[Any]]:
+@lru_cache(maxsize=4)
+def _matrices(primaries: AnyPrimaries | None) -> tuple[NDArray[Any], NDArray[Any]]:
     from hdrcli.color import Primaries, conversion_matrix
 
-    there = conversion_matrix(Primaries.BT709, Primaries.BT2020)
-    return there, conversion_matrix(Primaries.BT2020, Primaries.BT709)
+    known = primaries or Primaries.BT709
+    return conversion_matrix(known, Primaries.BT2020), conversion_matrix(Primaries.BT2020, known)
 
 
 def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
@@ -108,7 +114,7 @@ def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
     from hdrcli.color import Primaries
     from hdrcli.tonemapping._color import into_gamut, luminance, mixed
 
-    there, back = _matrices()
+    there, back = _matrices(state.primaries)
     wide = mixed(light, state.scale * there)
     wide = into_gamut(wide, np.minimum(luminance(wide, Primaries.BT2020), 1))  # what is above L_HDR becomes white, hues kept
     red, green, blue = cv2.split(state.encoded(wide))
@@ -124,4 +130,4 @@ def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
     green = (shown - np.float32(_LUMA[0]) * red - np.float32(_LUMA[2]) * blue) / np.float32(_LUMA[1])
     codes = np.asarray(cv2.merge([red, green, blue])).reshape(light.shape)
     display = mixed(state.decoded(np.maximum(codes, 0, out=codes)), back)
-    return state.shown(into_gamut(display, np.clip(luminance(display), 0, 1)))
+    return state.shown(into_gamut(display, np.clip(luminance(display, state.primaries), 0, 1)))

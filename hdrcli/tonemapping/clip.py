@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import KEY, Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import KEY, Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
 
 SUMMARY = "linear up to white, clipped there"
 LOCAL = False
+WHITE = "exposure"
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,17 @@ class Parameters:
 
 @dataclass(frozen=True)
 class State:
-    """``scale``: factor to display-linear light. ``channels``: as in Parameters."""
+    """``scale``: factor to display-linear light. ``channels``: as in Parameters. ``primaries``: None: Rec.709."""
 
     scale: float
     channels: bool
+    primaries: AnyPrimaries | None = None
 
 
 def prepare(scene: Scene, parameters: Parameters) -> State:
     """The exposure."""
-    return State(automatic(luminance_of(scene), parameters.key, parameters.exposure), parameters.channels)
+    scale = exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure, shown_white=1.0)
+    return State(scale, parameters.channels, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
@@ -53,4 +57,6 @@ def apply(light: NDArray[Any], state: State, first: int = 0) -> NDArray[Any]:
     from hdrcli.tonemapping._color import into_gamut, luminance
 
     exposed = light * np.float32(state.scale)
-    return np.minimum(exposed, 1) if state.channels else into_gamut(exposed, np.minimum(luminance(exposed), 1))
+    if state.channels:
+        return np.minimum(exposed, 1)
+    return into_gamut(exposed, np.minimum(luminance(exposed, state.primaries), 1))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Normalise, check_choice, check_range, extent, log_average, luminance_of
+from hdrcli.tonemapping._exposure import Normalise, average_of, check_choice, check_range, extent_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "adaptive logarithm (Drago et al. 2003)"
 LOCAL = False
+WHITE = ""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def prepare(scene: Scene, parameters: Parameters) -> LuminanceCurve:
 
     y = luminance_of(scene, parameters.normalise)
     bias = parameters.bias
-    world = log_average(y, parameters.normalise) or 1.0
-    largest = (extent(y, parameters.normalise)[1] or 1.0) / world
+    world = average_of(scene, y, parameters.normalise) or 1.0
+    largest = (scene.white or extent_of(scene, y, parameters.normalise)[1] or 1.0) / world
     exponent = np.log(bias) / np.log(0.5)
     scale = parameters.display / 100 / np.log10(largest + 1)
 
@@ -59,7 +60,7 @@ def prepare(scene: Scene, parameters: Parameters) -> LuminanceCurve:
         relative = y / world
         return np.asarray(scale * np.log1p(relative) / np.log(2 + 8 * (relative / largest) ** exponent))
 
-    return luminance_curve(curve, parameters.saturation)
+    return luminance_curve(curve, parameters.saturation, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: LuminanceCurve, first: int = 0) -> NDArray[Any]:

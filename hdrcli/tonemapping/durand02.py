@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._local import Logs
 
@@ -103,7 +104,10 @@ class Bilateral:
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """State: tone = log luminance - ``reduced`` * base + ``offset``. ``gain``: factor from the scene to what ``apply`` gets."""
+    """State: tone = log luminance - ``reduced`` * base + ``offset``. ``gain``: factor from the scene to what ``apply`` gets.
+
+    ``primaries``: of the light; None: Rec.709.
+    """
 
     bilateral: Bilateral
     reduced: float
@@ -112,6 +116,7 @@ class Layers:
     gain: float
     saturation: float
     peak: float
+    primaries: AnyPrimaries | None = None
 
 
 def prepare(scene: Scene, parameters: Parameters) -> Layers:
@@ -124,16 +129,19 @@ def prepare(scene: Scene, parameters: Parameters) -> Layers:
     sample = _local.sampled(scene, light.floor, parameters.normalise)
     ends = (0.0, 100.0) if parameters.normalise == "max" else (parameters.black, 100.0 - parameters.white)
     base = bilateral(sample.light, sample.rows, sample.columns)
+    steady = scene.steady or (lambda name, value: value)
     low, high = sample.extent(base, *ends)
+    low, high = steady("low", low), steady("high", high)
     display = math.log(parameters.contrast)
     kept = min(1.0, display / max(high - low, 1e-6))
     tone = sample.light - (1 - kept) * base
     # a scene of less contrast than the display keeps its own, around middle grey
     top = _local.MIDDLE * (1 - min(1.0, (high - low) / display)) + _local.exposed(scene, kept, 1.0, display)
-    white = sample.extent(tone, *ends)[1]
-    above = sample.extent(tone, 0, max(BRIGHTEST, ends[1]))[1] - white
+    white = steady("white", sample.extent(tone, *ends)[1])
+    above = max(steady("above", sample.extent(tone, 0, max(BRIGHTEST, ends[1]))[1]) - white, 0.0)
     floor, gain = light.floor * scene.exposure, scene.exposure
-    return Layers(bilateral, 1 - kept, top - white, floor, gain, parameters.saturation, math.exp(above))
+    saturation, peak = parameters.saturation, math.exp(above)
+    return Layers(bilateral, 1 - kept, top - white, floor, gain, saturation, peak, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: Layers, first: int = 0) -> Floats:
@@ -143,14 +151,14 @@ def apply(light: NDArray[Any], state: Layers, first: int = 0) -> Floats:
     from hdrcli.tonemapping import _local
     from hdrcli.tonemapping._color import luminance
 
-    y = luminance(light)
+    y = luminance(light, state.primaries)
     logs = _local.logarithm(y, state.floor)
     logs -= np.float32(math.log(state.gain))
     base = state.bilateral(logs, np.arange(first, first + light.shape[0]), np.arange(light.shape[1]))
     base *= np.float32(-state.reduced)
     base += logs
     base += np.float32(state.offset)
-    return _local.displayed(light, y, base, state.floor, state.saturation, state.peak)
+    return _local.displayed(light, y, base, state.floor, state.saturation, state.peak, state.primaries)
 
 
 def filtered(light: Logs, space: float, spread: float) -> Bilateral:

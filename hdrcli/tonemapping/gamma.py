@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import KEY, Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import KEY, Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "power law, codes = light ^ (1 / gamma)"
 LOCAL = False
+WHITE = "exposure"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,13 @@ def prepare(scene: Scene, parameters: Parameters) -> LuminanceCurve:
     from hdrcli.tonemapping._curves import luminance_curve
 
     # (scale y)^(1 / gamma) = key^(1 / 2.2) at the log-average
-    scale = automatic(luminance_of(scene), parameters.key ** (parameters.gamma / 2.2), parameters.exposure)
+    key = parameters.key ** (parameters.gamma / 2.2)
+    scale = exposure_of(scene, luminance_of(scene), key, parameters.exposure, shown_white=1.0)
 
     def curve(y: NDArray[Any]) -> NDArray[Any]:
         return decode(np.minimum(scale * y, 1) ** (1 / parameters.gamma), Transfer.SRGB)
 
-    return luminance_curve(curve, parameters.saturation)
+    return luminance_curve(curve, parameters.saturation, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: LuminanceCurve, first: int = 0) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "filmic curve of Uncharted 2 (Hable 2010)"
 LOCAL = False
+WHITE = "white"
 
 # shoulder strength, linear strength, linear angle, toe strength, toe numerator, toe denominator
 _A, _B, _C, _D, _E, _F = 0.15, 0.50, 0.10, 0.20, 0.02, 0.30
@@ -49,8 +50,9 @@ def prepare(scene: Scene, parameters: Parameters) -> Table:
 
     from hdrcli.tonemapping._curves import tabulated
 
-    scale = parameters.bias * automatic(luminance_of(scene), parameters.key, parameters.exposure)
-    return tabulated(lambda x: np.clip(_filmic(scale * x) / _filmic(parameters.white), 0, 1))
+    scale = parameters.bias * exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure)
+    white = parameters.white if scene.white is None else scale * scene.white
+    return tabulated(lambda x: np.clip(_filmic(scale * x) / _filmic(white), 0, 1))
 
 
 def _filmic(x: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Exposure, automatic, check_choice, check_range, luminance_of
+from hdrcli.tonemapping._exposure import Exposure, check_choice, check_range, exposure_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
         return np.asarray(1 - 1 / (parameters.desaturation * (peak - compressed(peak)) + 1))
 
     return State(
-        automatic(luminance_of(scene), parameters.key, parameters.exposure),
+        exposure_of(scene, luminance_of(scene), parameters.key, parameters.exposure),
         tabulated(lambda x: np.where(x < 2 * _FRESNEL, x - x**2 / (4 * _FRESNEL), _FRESNEL)),
         tabulated(lambda peak: compressed(peak) / peak * (1 - bleach(peak))),
         tabulated(lambda peak: compressed(peak) * bleach(peak)),

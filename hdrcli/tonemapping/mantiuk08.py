@@ -12,12 +12,13 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Normalise, check_choice, check_range, extent
+from hdrcli.tonemapping._exposure import Normalise, check_choice, check_range, extent_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._curves import Table
 
@@ -82,10 +83,14 @@ class Parameters:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """State: display luminance and the exponent of colour ratios, both over luminance as tables."""
+    """State: display luminance and the exponent of colour ratios, both over luminance as tables.
+
+    ``primaries``: None: Rec.709.
+    """
 
     display: Table = field(repr=False)
     saturation: Table = field(repr=False)
+    primaries: AnyPrimaries | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +111,13 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
 
     from hdrcli.tonemapping import _local
     from hdrcli.tonemapping._color import luminance
-    from hdrcli.tonemapping._curves import tabulated
+    from hdrcli.tonemapping._curves import steadied_table, tabulated
 
     light = _local.logs(scene, parameters.detail, parameters.normalise, of="light")
     values = light.values
     if parameters.normalise == "robust":
         # what the sun's disk is above the rest would count as a contrast to be kept
-        brightest = extent(luminance(scene.sample))[1] or 1.0
+        brightest = extent_of(scene, luminance(scene.sample, scene.primaries))[1] or 1.0
         values = np.minimum(values, np.float32(math.log(brightest)))
     # a picture larger than the screen fills it, whatever the power of two that it is reduced by
     reduced = math.sqrt(values.size / (parameters.detail * 1e6)) if light.cell > 1 else 1.0
@@ -129,7 +134,10 @@ def prepare(scene: Scene, parameters: Parameters) -> Curve:
     def display(y: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(np.clip((10 ** at(y, shown) - parameters.reflected) / lightest, 0, 1))
 
-    return Curve(tabulated(display), tabulated(lambda y: at(y, corrected)))
+    # a curve has as many nodes as its frame has contrast: what a sequence smooths is the table
+    tables = {"display": tabulated(display), "saturation": tabulated(lambda y: at(y, corrected))}
+    shown_with, saturation = (steadied_table(scene, name, table) for name, table in tables.items())
+    return Curve(shown_with, saturation, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: Curve, first: int = 0) -> Floats:
@@ -139,7 +147,7 @@ def apply(light: NDArray[Any], state: Curve, first: int = 0) -> Floats:
 
     from hdrcli.tonemapping._color import DARK, into_gamut, luminance
 
-    y = luminance(light)
+    y = luminance(light, state.primaries)
     display, saturation = state.display(y), state.saturation(y)
     lit = np.maximum(y, np.float32(DARK))
     channels = []
@@ -150,7 +158,7 @@ def apply(light: NDArray[Any], state: Curve, first: int = 0) -> Floats:
         channels.append(np.asarray(cv2.exp(ratio), dtype=np.float32).reshape(y.shape) * display)
     rgb = np.asarray(cv2.merge(channels), dtype=np.float32).reshape(light.shape)
     rgb *= (y > 0)[..., None]
-    return into_gamut(rgb, np.minimum(luminance(rgb), 1))
+    return into_gamut(rgb, np.minimum(luminance(rgb, state.primaries), 1))
 
 
 def saturation_for(slope: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Normalise, brightest_of, check_choice, check_range, log_average, luminance_of
+from hdrcli.tonemapping._exposure import Normalise, average_of, brightest_of, check_choice, check_range, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "logarithmic curve of the HDR papers, mu = 5000 (Kalantari & Ramamoorthi 2017)"
 LOCAL = False
+WHITE = "peak"
 
 _HIGHEST = 2.0**8
 
@@ -49,9 +50,11 @@ def prepare(scene: Scene, parameters: Parameters) -> Table:
     from hdrcli.color import Transfer, decode
     from hdrcli.tonemapping._curves import tabulated
 
-    peak = parameters.peak or brightest_of(scene, parameters.normalise) or 1.0
-    if not parameters.peak and parameters.normalise == "robust":
-        peak = min(peak, _HIGHEST * (log_average(luminance_of(scene)) or 1.0))
+    peak = scene.white or parameters.peak
+    if not peak:
+        peak = brightest_of(scene, parameters.normalise) or 1.0
+        if parameters.normalise == "robust":
+            peak = min(peak, _HIGHEST * (average_of(scene, luminance_of(scene)) or 1.0))
 
     def curve(x: NDArray[Any]) -> NDArray[Any]:
         code = np.log1p(x * (parameters.mu / peak)) / np.log1p(parameters.mu)

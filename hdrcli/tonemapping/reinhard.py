@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hdrcli.tonemapping._exposure import Exposure, Normalise, automatic, check_choice, check_range, extent, luminance_of
+from hdrcli.errors import UsageError
+from hdrcli.tonemapping._exposure import Exposure, Normalise, check_choice, check_range, exposure_of, extent_of, luminance_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "photographic operator (Reinhard et al. 2002); local=true dodges and burns"
 LOCAL = False
+WHITE = "white"
 
 _WHITE_KEPT = 16.0
 
@@ -56,18 +58,22 @@ class Parameters:
 def scale_and_white(scene: Scene, parameters: Parameters) -> tuple[float, float]:
     """The factor to scaled luminance (eq. 2), and the scaled luminance that becomes white, L_white of eq. 4."""
     y = luminance_of(scene, parameters.normalise)
-    scale = automatic(y, parameters.key, parameters.exposure, parameters.normalise)
+    scale = exposure_of(scene, y, parameters.key, parameters.exposure, parameters.normalise)
+    if scene.white is not None:
+        return scale, scale * scene.white
     if parameters.white:
         return scale, parameters.white
     if parameters.exposure == "keep":
         return scale, _WHITE_KEPT
     # at least 1: in a flat picture nothing need be white, and eq. 4 would stretch its contrast
-    return scale, max(scale * extent(y, parameters.normalise)[1], 1.0)
+    return scale, max(scale * extent_of(scene, y, parameters.normalise)[1], 1.0)
 
 
 def prepare(scene: Scene, parameters: Parameters) -> Any:
     """Log-average and largest luminance of the scene, made into a curve; for ``local`` the surroundings of each pixel."""
     if parameters.local:
+        if scene.white is not None:
+            raise UsageError("dodging and burning (local=true) has no white", where="--white", remedy="leave one of them out")
         from hdrcli.tonemapping._reinhard_local import prepare as look_around
 
         return look_around(scene, parameters)
@@ -79,7 +85,7 @@ def prepare(scene: Scene, parameters: Parameters) -> Any:
         scaled = scale * y
         return scaled * (1 + scaled / white**2) / (1 + scaled)
 
-    return luminance_curve(curve, parameters.saturation)
+    return luminance_curve(curve, parameters.saturation, scene.primaries)
 
 
 def apply(light: NDArray[Any], state: Any, first: int = 0) -> NDArray[Any]:

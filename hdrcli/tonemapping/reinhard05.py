@@ -15,18 +15,20 @@ from hdrcli.tonemapping._exposure import (
     BRIGHTEST,
     DARKEST,
     Normalise,
-    automatic,
+    average_of,
     border,
     check_choice,
     check_range,
-    extent,
-    log_average,
+    exposure_of,
+    extent_of,
     luminance_of,
+    steadied,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hdrcli.color import AnyPrimaries
     from hdrcli.tonemapping import Scene
     from hdrcli.tonemapping._curves import Table
 
@@ -63,7 +65,7 @@ class Parameters:
 @dataclass(frozen=True, eq=False)
 class State:
     """``power``: (f I)^m. ``local``, ``pixel``: weights of luminance and of the channel in I_a; ``world``: the rest, a channel
-    each. ``low``, ``stretch``: of the response. ``light``: from codes.
+    each. ``low``, ``stretch``: of the response. ``light``: from codes. ``primaries``: None: Rec.709.
     """
 
     power: Table
@@ -73,6 +75,7 @@ class State:
     light: Table
     low: float = 0.0
     stretch: float = 1.0
+    primaries: AnyPrimaries | None = None
 
 
 def prepare(scene: Scene, parameters: Parameters) -> State:
@@ -83,18 +86,18 @@ def prepare(scene: Scene, parameters: Parameters) -> State:
     from hdrcli.tonemapping._curves import tabulated
 
     y = luminance_of(scene, parameters.normalise)
-    low, high = extent(y, parameters.normalise)
-    key = (np.log(high) - np.log(log_average(y, parameters.normalise))) / np.log(high / low) if high > low else 0.5
+    low, high = extent_of(scene, y, parameters.normalise)
+    key = (np.log(high) - np.log(average_of(scene, y, parameters.normalise))) / np.log(high / low) if high > low else 0.5
     m = parameters.contrast or 0.3 + 0.7 * float(np.clip(key, 0, 1)) ** 1.4
     f = np.exp(-parameters.intensity)
     a, c = parameters.light, parameters.chromatic
     means, mean = _means(scene, y, high, parameters.normalise)
     red, green, blue = ((1 - a) * (c * float(channel) + (1 - c) * mean) for channel in means)
-    scale = automatic(y) if parameters.normalise == "robust" else 1.0
+    scale = exposure_of(scene, y) if parameters.normalise == "robust" else 1.0
     power = tabulated(lambda x: (f * scale * x) ** m / scale)  # sC / (sC + (f s I)^m), divided by s
     light = tabulated(lambda v: decode(np.minimum(v, 1), Transfer.SRGB))
-    state = State(power, local=a * (1 - c), pixel=a * c, world=(red, green, blue), light=light)
-    least, most = _range(scene, state, parameters.normalise)
+    state = State(power, local=a * (1 - c), pixel=a * c, world=(red, green, blue), light=light, primaries=scene.primaries)
+    least, most = (steadied(scene, f"response {i}", end) for i, end in enumerate(_range(scene, state, parameters.normalise)))
     return replace(state, low=least, stretch=1 / max(most - least, 1e-6))
 
 
@@ -131,7 +134,7 @@ def _response(light: NDArray[Any], state: State) -> NDArray[Any]:
 
     from hdrcli.tonemapping._color import luminance, tripled
 
-    adapted: NDArray[Any] = luminance(light)
+    adapted: NDArray[Any] = luminance(light, state.primaries)
     adapted *= np.float32(state.local)
     if state.pixel == 0 and len(set(state.world)) == 1:
         adapted += np.float32(state.world[0])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hdrcli import formats
 from hdrcli.errors import MissingExtra, MissingModel, ModelError, OutputExists, UnwritableOutput, UsageError
 from hdrcli.inference import torch_backend
+from hdrcli.inference.generator import KNOWN_INPUTS
 
 PARITY = 1e-4  # largest difference between ONNX Runtime and torch that an export may have, in T or codes
 OPSET = 18
@@ -28,8 +29,9 @@ class Export:
     """A generator as it shall go into a bundle.
 
     ``network``: takes nothing but its inputs (see :func:`hdrcli.inference.torch_backend.runnable`). ``file``: "g_y.onnx" (LDR
-    to HDR) or "g_x.onnx" (the way back). ``inputs``: names of its ``(N, 3, H, W)`` inputs, in order. Sides of the input are
-    multiples of ``multiple``, about ``working_size``^2 pixels in all. ``peak``: radiance in LDR whites that T = 1 stands for.
+    to HDR) or "g_x.onnx" (the way back); another stem for what is no generator, whose weights alone are written. ``inputs``:
+    names of its ``(N, 3, H, W)`` inputs, in order. Sides of the input are multiples of ``multiple``, about ``working_size``^2
+    pixels in all. ``peak``: radiance in LDR whites that T = 1 stands for.
     ``maps``: options of the guide ``exposure`` that works inside; None if the network has no gates.
     """
 
@@ -182,7 +184,10 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
         raise OutputExists("exists already", where=target, remedy="use --overwrite to replace it")
     if target.exists() and not (target / "model.toml").is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise OutputExists("is there and no bundle; it would be lost", where=target, remedy="name another folder")
-    exports = _restore(state, run)
+    exports = tuple(export for export in _restore(state, run) if export.role in KNOWN_INPUTS)
+    if not exports:
+        remedy = "use its weights: the .safetensors file in its folder"
+        raise MissingModel("trained no generator to make a bundle of", where=run, remedy=remedy)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".bundle-", dir=target.parent))
@@ -369,7 +374,7 @@ def _direction(roles: set[str]) -> str:
 
 def _about(export: Export, parity: float) -> dict[str, Any]:
     about = {"architecture": export.architecture, "parameters": _parameters(export)}
-    return about | _domain(export, parity) | {"network": _plain(export.network_config)}
+    return {**about, **_domain(export, parity), "network": _plain(export.network_config)}
 
 
 def _training(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def test_operators_are_those_of_the_library(page):
         for ev in (0, -3, 2.5):
             choose(page, operator=name, ev=str(ev))
             shown = canvas(page, HDR).astype(int)
-            expected = tonemap(hdr(), TonemapOptions(name, ev=ev)).pixels.astype(int)
+            expected = tonemap(hdr(), TonemapOptions(name, ev=ev, dither=False)).pixels.astype(int)
             exact = srgb_codes(module.apply(stored() * np.float32(2.0**ev), state, 0)).astype(int)
             assert expected[natural].std() > 20
             worst[name, ev] = np.abs(shown - expected)[natural].max(), np.abs(shown - exact)[finite()].max()

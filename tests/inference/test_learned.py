@@ -44,8 +44,9 @@ def test_a_gain_for_all_is_that_gain():
 
 def test_a_global_curve_is_followed():
     """Display light y / (1 + y): within a tenth of a stop in most places."""
-    expected = SCENE / (1 + SCENE)
-    stops = np.abs(np.log2(toned(SCENE, lambda y: y / (1 + y), working_size=96) + 0.01) - np.log2(expected + 0.01))
+    expected = luminance(SCENE / (1 + SCENE))
+    shown = luminance(toned(SCENE, lambda y: y / (1 + y), working_size=96))
+    stops = np.abs(np.log2(shown + 0.01) - np.log2(expected + 0.01))
     assert np.quantile(stops, 0.9) < 0.15
 
 
@@ -101,3 +102,29 @@ def test_black_and_blinding_are_finite(value):
         out = toned(light, lambda y: y / (1 + y), exposure)
         assert np.isfinite(out).all()
         assert 0 <= out.min() <= out.max() <= 1
+
+
+def test_colours_are_the_scenes_whatever_the_generator_says():
+    light = np.minimum(SCENE * 0.2, 0.8) * np.array([1.0, 0.6, 0.3], np.float32)
+    out = toned(light, lambda y: y * np.array([0.2, 0.5, 0.9], np.float32).reshape(3, 1, 1))
+    ratio = out / luminance(out)[..., None]
+    np.testing.assert_allclose(ratio, light / luminance(light)[..., None], rtol=2e-3)
+
+
+def test_beyond_the_screen_luminance_stays_and_colours_fade():
+    light = np.full((32, 32, 3), 0.1, np.float32) * np.array([1.0, 1.0, 4.0], np.float32)
+    out = toned(light, lambda y: y * 6)
+    assert out.max() <= 1
+    np.testing.assert_allclose(luminance(out), luminance(np.minimum(light * 6, 1)), rtol=0.02)
+    assert out[0, 0, 2] == pytest.approx(1, abs=1e-3)
+    assert 2 * out[0, 0, 0] > out[0, 0, 2]
+
+
+def test_other_primaries_are_shown_as_they_are():
+    """Greys alike; the same gain on what is given."""
+    toning = prepare(FakeToner(lambda y: y / (1 + y)), lambda rows: SCENE[rows], *SCENE.shape[:2], 1.0)
+    plain = toning.apply(SCENE, 0)
+    np.testing.assert_array_equal(toning.apply(SCENE, 0, SCENE), plain)
+    grey = np.repeat(luminance(SCENE)[..., None], 3, 2).astype(np.float32)
+    shown = toning.apply(SCENE, 0, grey)
+    np.testing.assert_allclose(luminance(shown), luminance(plain), rtol=2e-3, atol=1e-5)

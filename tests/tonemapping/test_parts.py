@@ -164,3 +164,28 @@ class TestScene:
         assert sum(scene.over(len)) == 700
         np.testing.assert_array_equal(np.concatenate([scene.rows(s) for s in scene.strips(33)]), picture)
         assert scene.exposure == 2
+
+
+class TestAboveBlack:
+    @given(arrays(np.float32, (3, 5, 3), elements=st.floats(-64, 1024, width=32)))
+    @settings(max_examples=50, deadline=None)
+    def test_luminance_stays_and_nothing_is_negative(self, rgb):
+        before = np.maximum(color.luminance(rgb), 0)
+        after = color.above_black(rgb.copy())
+        assert after.min() >= 0
+        np.testing.assert_allclose(color.luminance(after), before, rtol=1e-4, atol=1e-3)
+
+    @given(pixels)
+    def test_what_is_not_negative_is_left_alone(self, rgb):
+        np.testing.assert_array_equal(color.above_black(rgb.copy()), rgb)
+
+    def test_hue_stays(self):
+        """Differences of channels keep their ratios."""
+        (red, green, blue), *_ = color.above_black(np.array([[[1.0, -0.2, 0.1]]], np.float32))[0]
+        assert (red - blue) / (blue - green) == pytest.approx(0.9 / 0.3, rel=1e-4)
+        assert green == pytest.approx(0, abs=1e-6)
+
+    def test_a_pixel_does_not_care_for_its_neighbours(self):
+        rgb = np.random.default_rng(0).normal(0.5, 1, (7, 9, 3)).astype(np.float32)
+        rows = np.concatenate([color.above_black(rgb[n : n + 1].copy()) for n in range(7)])
+        np.testing.assert_array_equal(color.above_black(rgb.copy()), rows)

@@ -85,7 +85,7 @@ class TestEveryOperator:
     def test_odd_values_do_not_break_it(self, name, ev):
         """Readers turn infinity into the largest float: it is shown as the brightest, not as black."""
         light = grey([0.5, 65504.0, 3.4e38, np.inf, 0.0, -1.0, np.nan])
-        codes = tonemap(hdr(light), TonemapOptions(name, ev=ev)).pixels[0, :, 0]
+        codes = tonemap(hdr(light), TonemapOptions(name, ev=ev, dither=False)).pixels[0, :, 0]
         assert codes[3] == codes[2] >= codes[1] >= codes[0]
         assert codes[3] > 0
         assert not codes[4:].any()
@@ -182,7 +182,7 @@ class TestTonemap:
         prepare = reinhard.prepare
         monkeypatch.setattr(reinhard, "prepare", lambda scene, p: seen.append(scene.sample.shape) or prepare(scene, p))
         light = np.random.default_rng(0).uniform(0, 2, (3000, 400, 3)).astype(np.float32)
-        codes = conversion.tonemap(hdr(light)).pixels
+        codes = conversion.tonemap(hdr(light), TonemapOptions(dither=False)).pixels
         assert len(seen) == 1
         assert 1 << 17 <= seen[0][0] * seen[0][1] <= 1 << 20
         exact = encode(shown(reinhard, light).astype(np.float64), Transfer.SRGB) * 255

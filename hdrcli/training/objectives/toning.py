@@ -2,10 +2,13 @@
 
 LLM-HDR's G_X learns to take photos of scenes, clipped highlights included, since that is what LDR photos look like. Who
 tone-maps wants to see what is in the highlights. So here no photo is a model: structure must be that of the scene, brightness
-and contrast those of natural pictures (Yeganeh and Wang 2013), colours those of the scene.
+and contrast those of natural pictures (Yeganeh and Wang 2013).
 
-The scene is shown to the network at the exposure that :mod:`hdrcli.inference.learned` gives it, give or take some stops, and
-pictures of scenes that were exposed darker or brighter shall be so: else ``--ev`` would do nothing.
+What is judged is not the network's picture but what :mod:`hdrcli.inference.learned` makes of it: the scene in its own colours,
+with a gain of luminance that follows the scene's edges. So a network can't learn what is lost on the way.
+
+The scene is shown to the network at the exposure that it is shown at there, give or take some stops, and pictures of scenes
+that were exposed darker or brighter shall be so: else ``--ev`` would do nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from torch.nn import functional
 
 from hdrcli.errors import UsageError
 from hdrcli.inference.generator import to_t
-from hdrcli.inference.learned import automatic_exposure
+from hdrcli.inference.learned import FLAT, FLOOR, RADIUS, automatic_exposure
 from hdrcli.losses.tmqi import luminance, naturalness_loss, structure_loss
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import from_t, linear_to_srgb, photograph, srgb_to_linear
@@ -32,7 +35,6 @@ from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
 _LEAST_SIDE = 176  # TMQI's window must fit into the coarsest of its five scales
-_FLOOR = 2.0**-10  # of light, in LDR whites: logarithms of less say nothing
 _GAMMA = 2.4  # a stop of light is a factor of 2^(1/2.4) in codes
 
 
@@ -41,10 +43,8 @@ class Config:
     """Options of toning.
 
     ``network``: G_X. ``working_size``: side of the images. ``structure_weight``, ``naturalness_weight``: of 1 - S and -log N.
-    ``color_weight``: of the L1 distance in codes to the scene's own colours, less saturated by the power ``saturation`` (what
-    is compressed looks more colourful: Mantiuk et al. 2009). ``smooth_weight``: of
-    :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``:
-    pictures are judged as if they had 2^n times the working size, which is what they are looked at, at least.
+    ``smooth_weight``: of :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``: pictures are
+    judged as if they had 2^n times the working size, which is what they are looked at, at least.
 
     Raises UsageError for options out of range.
     """
@@ -67,9 +67,7 @@ class Config:
     learning_rate: float = 1e-3
     structure_weight: float = 1.0
     naturalness_weight: float = 0.1
-    color_weight: float = 1.0
-    saturation: float = 0.9
-    smooth_weight: float = 0.1
+    smooth_weight: float = 0.2
     exposures: float = 2.0
     halvings: int = 1
 
@@ -85,33 +83,38 @@ class Config:
             raise UsageError(f"{self.halvings} is not within 0..3", where="halvings", remedy="1 is usual")
         if not self.learning_rate > 0:
             raise UsageError(f"{self.learning_rate:g} is not above 0", where="learning_rate", remedy="use more")
-        for name in ("structure_weight", "naturalness_weight", "color_weight", "saturation", "smooth_weight", "exposures"):
+        for name in ("structure_weight", "naturalness_weight", "smooth_weight", "exposures"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more")
 
 
-def colored_like(codes: Tensor, light: Tensor, saturation: float) -> Tensor:
-    """Codes of the same luminance as ``codes`` in the colours of ``light``, linear; all ``(N, 3, H, W)``.
+def applied(codes: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:
+    """What :class:`hdrcli.inference.learned.Toning` makes of a network's picture of a scene, at the size of both.
 
-    Ratios of channels to luminance to the power ``saturation``; what is beyond a screen's colours goes to white, as far as it
-    must: its luminance stays.
+    ``codes`` in [0, 1], ``light`` in LDR whites, ``(N, 3, H, W)`` both. Gives luminance in [0, 1], ``(N, 1, H, W)``, and the
+    gain that led to it, in stops. Colours are the scene's.
     """
-    y = luminance(srgb_to_linear(codes))
-    scene = luminance(light).clamp(min=1e-6)
-    wanted = y * (light / scene).clamp(min=0) ** saturation
-    wanted = wanted * (y / luminance(wanted).clamp(min=1e-6))
-    over = wanted.amax(1, keepdim=True)
-    toward = ((over - 1) / (over - y).clamp(min=1e-6)).clamp(0, 1)
-    return linear_to_srgb((wanted + toward * (y - wanted)).clamp(0, 1))
+    scene = luminance(light)
+    guide = torch.log2(scene + FLOOR)
+    gain = torch.log2(luminance(srgb_to_linear(codes)) + FLOOR) - guide
+    mean, mean_gain = _box(guide), _box(gain)
+    variance = (_box(guide * guide) - mean * mean).clamp(min=0)
+    slope = (_box(guide * gain) - mean * mean_gain) / (variance + FLAT)
+    stops = _box(slope) * guide + _box(mean_gain - slope * mean)
+    return (scene * torch.exp2(stops)).clamp(max=1), stops
 
 
-def unevenness(codes: Tensor, light: Tensor) -> Tensor:
-    """How much the gain, in stops, differs from pixel to pixel where the scene does not: halos, and shadows from nowhere.
+def _box(plane: Tensor) -> Tensor:
+    padded = functional.pad(plane, [RADIUS] * 4, mode="replicate")
+    return functional.avg_pool2d(padded, 2 * RADIUS + 1, stride=1)
+
+
+def unevenness(gain: Tensor, light: Tensor) -> Tensor:
+    """How much a gain, in stops, differs from pixel to pixel where the scene does not: halos, and shadows from nowhere.
 
     Mean over pairs of neighbours of the gain's absolute difference times exp(-2 d), d: the scene's difference in stops.
     """
-    scene, shown = (torch.log2(luminance(image) + _FLOOR) for image in (light, srgb_to_linear(codes)))
-    gain = shown - scene
+    scene = torch.log2(luminance(light) + 2.0**-10)
     parts = [(gain.diff(dim=d).abs() * torch.exp(-2 * scene.diff(dim=d).abs())).mean() for d in (2, 3)]
     return torch.stack(parts).sum()
 
@@ -165,15 +168,13 @@ class Toning:
         config = self.config
         light = from_t(batch["t"], config.network.peak)
         brighter = torch.exp2(batch["ev"].flatten() / _GAMMA).clamp(max=1.8)
-        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "color": [], "smooth": []}
+        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "smooth": []}
         for image in self.networks["g_x"].iterate(batch["t"]):  # type: ignore[operator]
-            codes = image.float()
-            inside = codes.clamp(0, 1)
+            shown, gain = applied(image.float().clamp(0, 1), light)
+            codes = linear_to_srgb(shown).expand(-1, 3, -1, -1)
             terms["structure"].append(structure_loss(light, codes, config.halvings))
             terms["naturalness"].append(naturalness_loss(codes, brighter, config.halvings))
-            target = colored_like(inside.detach(), light, config.saturation)
-            terms["color"].append(functional.l1_loss(codes, target))
-            terms["smooth"].append(unevenness(inside, light))
+            terms["smooth"].append(unevenness(gain, light))
         means = {name: torch.stack(values).mean() for name, values in terms.items()}
         total = torch.stack([getattr(config, f"{name}_weight") * value for name, value in means.items()]).sum()
         return {"loss": total, **means}
@@ -190,7 +191,10 @@ class Toning:
         """The scene as a photo, the same 3 stops darker, what G_X makes of it: four of the batch."""
         t, peak = batch["t"][:4].float(), self.config.network.peak
         darker = linear_to_srgb((from_t(t, peak) / 8).clamp(0, 1))
-        rows = torch.cat([photograph(t, peak), darker, networks["g_x"](t).float()], 3).permute(0, 2, 3, 1)
+        light = from_t(t, peak)
+        shown, _ = applied(networks["g_x"](t).float(), light)
+        toned = linear_to_srgb((light * (shown / luminance(light).clamp(min=1e-6))).clamp(0, 1))
+        rows = torch.cat([photograph(t, peak), darker, toned], 3).permute(0, 2, 3, 1)
         return np.asarray((rows.flatten(0, 1).clamp(0, 1) * 255).round().byte().cpu())
 
     def describe(self) -> dict[str, Any]:
