@@ -340,6 +340,46 @@ class TestLearning:
         flat, square = (step(objective(highlights_weight=3.0, highlights=h), given) for h in ("l1", "rms"))
         assert square["highlights"] > flat["highlights"]
 
+    def test_light_that_photos_lost_is_drawn_to_that_of_scenes(self):
+        """All of it alike, as far as the running means are apart; once they are one, nothing is drawn."""
+        lost = torch.zeros(2, 3, 16, 16)
+        lost[0, :, :8] = 1
+        real, above = torch.full((2, 3, 16, 16), 0.6), torch.ones(2, 3, 16, 16)
+        made = torch.full((2, 3, 16, 16), 0.4, requires_grad=True)
+        means = llm_hdr.Brightness()
+        gap = means.gap(made, lost, real, above)
+        assert float(gap.detach()) == pytest.approx(0.2, abs=1e-6)
+        gap.backward()
+        assert (made.grad[0, :, :8] == -1 / (3 * 8 * 16)).all()
+        assert (made.grad[1] == 0).all()
+        assert (made.grad[0, :, 8:] == 0).all()
+        for _ in range(400):
+            same = torch.full((2, 3, 16, 16), 0.6, requires_grad=True)
+            gap = means.gap(same, lost, real, above)
+        gap.backward()
+        assert float(gap.detach()) < 1e-3
+        assert same.grad.abs().max() < 0.1 / (3 * 8 * 16)
+
+    def test_photos_that_lost_nothing_are_not_asked(self):
+        means = llm_hdr.Brightness()
+        made = torch.rand(1, 3, 16, 16, requires_grad=True)
+        nothing, all_of_it = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
+        gap = means.gap(made, nothing, made.detach(), all_of_it)
+        gap.backward()
+        assert float(gap.detach()) == 0
+        assert not made.grad.any()
+
+    def test_running_means_are_kept_and_count_in_the_total(self):
+        given = batch(objective())
+        given |= {"x": (given["x"] * 3).clamp(max=1)}
+        made = objective(brightness_weight=2.0)
+        with_it, without = step(made, given), step(objective(), given)
+        assert with_it["loss_g"] == pytest.approx(without["loss_g"] + 2 * with_it["brightness"], rel=1e-4)
+        again = objective(brightness_weight=2.0)
+        again.load_state(made.state())
+        assert again._brightness.made == made._brightness.made is not None
+        assert again._brightness.real == made._brightness.real is not None
+
     def test_generated_photos_may_saturate_as_sensors_do(self):
         made = objective(cycle_clip=0.9)
         codes = torch.linspace(0.8, 1.0, 60).repeat(1, 3, 4, 1).requires_grad_(True)
@@ -595,6 +635,7 @@ class TestRefusals:
             ("cycle_noise", "-0.1"),
             ("cycle_clip", "1.5"),
             ("highlights", "l2"),
+            ("brightness_weight", "-1"),
             ("identity", "other"),
             ("masks", "exposure"),
             ("embeddings", "nix"),

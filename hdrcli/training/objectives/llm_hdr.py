@@ -11,6 +11,7 @@ term               what                                                         
 gan                D_Y(y^), D_X(x^) of the last iteration's images (Eq. 8, 9)                  gan_weight
 cycle_x, cycle_y   L1 of x~ and x, y~ and y (Eq. 10), mean over iterations                     cycle_weight (lambda)
 highlights         as cycle_y, where y is above LDR white alone (not in the paper)             highlights_weight
+brightness         mean light that photos lost, less that of scenes (not in the paper)         brightness_weight
 identity_x, _y     L1 of a target-domain image and what is made of it (Eq. 11), likewise       identity, identity_weight
 contrastive        output against input, by embeddings or patches (Eq. 3, 4), both directions  embeddings, contrastive_weight
 semantic           1 - mIoU of masks of input and output (Eq. 5-7), both directions            masks, semantic_weight
@@ -41,6 +42,7 @@ from hdrcli import perception, registry
 from hdrcli.camera import Floats, exposure_for_share
 from hdrcli.color import MU, luminance
 from hdrcli.errors import UsageError
+from hdrcli.image import CLIP_CODE
 from hdrcli.losses import mean_l1
 from hdrcli.losses.adversarial import discriminator_side, generator_side
 from hdrcli.losses.contrastive import ALPHA, TAU, contrastive_loss
@@ -70,7 +72,7 @@ Guides.__doc__ = "Options of every guide there is, by the guide's name."
 
 _BRIGHTEST = np.float32(2**60)  # beyond all light there is; sums of such still are finite
 _LEAST = 50.0  # values above white that make a photo's highlights count in full: below this a region is not scored either
-_WEIGHTS = ("gan", "cycle", "identity", "contrastive", "semantic", "perception", "highlights")
+_WEIGHTS = ("gan", "cycle", "identity", "contrastive", "semantic", "perception", "highlights", "brightness")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class Config:
     ``gan_weight`` ... ``perception_weight``: of the terms, see the module's docstring; ``identity_weight`` is 0.5 lambda.
     ``highlights_weight``: of what the cycle of scenes loses above LDR white alone, however little of the scene that is; the
     paper has no such term. Where a cycle is closed already, L1 pulls no less than where light is still lost, and everywhere.
+    ``highlights``: their error: "l1", or "rms", a root per photo: L1 predicts medians, and highlights come out too dark.
+    ``brightness_weight``: of how far what G_Y puts where photos clipped is from what scenes have above white: running means of
+    T, a mean per image first (:class:`Brightness`). Photos and scenes are exposed alike, so these should be one; a
+    discriminator that sees patches hardly tells.
     ``cycle_noise``: photos made by G_X are rounded to 8 bits, with noise of this standard deviation in codes of 0 to 1, before
     G_Y sees them; else the pair learns to hide lost light in codes too fine to see (Chu et al. 2017). 0: neither, as Eq. 10.
     ``cycle_clip``: codes of those photos from here up become 1, as a sensor saturates, or lost light hides there. 1: none do.
@@ -105,6 +111,7 @@ class Config:
     cycle_weight: float = LAMBDA
     highlights_weight: float = 0.0
     highlights: Literal["l1", "rms"] = "l1"
+    brightness_weight: float = 0.0
     cycle_noise: float = 0.0
     cycle_clip: float = 1.0
     identity: Literal["encoded", "paper", "none"] = "encoded"
@@ -237,6 +244,38 @@ class Pool:
         self._generator.set_state(state["random"])
 
 
+class Brightness:
+    """Running means of what lies above white, in T: of generated images and of real ones."""
+
+    KEPT = 0.98  # of the mean at each step
+    NEAR = 0.02  # of T, a quarter of a stop: gaps below pull in proportion
+
+    def __init__(self) -> None:
+        self.made: float | None = None
+        self.real: float | None = None
+
+    def gap(self, made: Tensor, lost: Tensor, real: Tensor, above: Tensor) -> Tensor:
+        """How far apart the means are, after this batch; its gradient moves ``made`` towards each other's, all of it alike.
+
+        ``made``, ``real``: T, ``(N, 3, H, W)``; ``lost``, ``above``: 1 for values that count. Images in which next to nothing
+        counts are left out; 0 if all are, or were so far.
+        """
+        current = _mean_where(made, lost)
+        self.made = self._moved(self.made, current)
+        self.real = self._moved(self.real, _mean_where(real, above))
+        if current is None or self.made is None or self.real is None:
+            return made.sum() * 0
+        gap = self.made - self.real
+        pull = max(-1.0, min(1.0, gap / self.NEAR))
+        return abs(gap) + pull * (current - current.detach())
+
+    def _moved(self, old: float | None, new: Tensor | None) -> float | None:
+        if new is None:
+            return old
+        value = float(new.detach())
+        return value if old is None else self.KEPT * old + (1 - self.KEPT) * value
+
+
 @dataclass(frozen=True, eq=False)
 class _Seen:
     """An image on its way into a generator: its ``maps`` (of all kinds, without gradient) and its ``embedding``, if used."""
@@ -278,6 +317,7 @@ class LlmHdr:
             generator.saves_memory = config.saves_memory
         self.networks = nn.ModuleDict(networks)
         self._whole: _knowledge.WholePictures | None = None
+        self._brightness = Brightness()
         self._pools = {name: Pool(config.pool, seed) for seed, name in enumerate(("y", "x"))}
         self._places = torch.Generator().manual_seed(2)
         self._steps = 0
@@ -498,6 +538,9 @@ class LlmHdr:
                 self._perceived(maps_x, x_hat, None, ARTIFACT_ONLY),
             )
             terms["perception"] = forward + backward
+        if config.weight("brightness"):
+            lost = (x >= CLIP_CODE).to(y.dtype)
+            terms["brightness"] = self._brightness.gap(y_hat, lost, y, (from_t(y, peak) > 1).to(y.dtype))
         if config.weight("cycle"):
             (again_x,) = self._iterate(self.networks, "g_x", self._seen(y_hat, maps_y, made=True), blind=blind)
             terms["cycle_x"] = cycle_loss(again_x, x)
@@ -600,9 +643,10 @@ class LlmHdr:
         return made
 
     def state(self) -> dict[str, Any]:
-        """Pools, the places of patch contrast, and how many steps the guides have seen."""
+        """Pools, the places of patch contrast, how many steps the guides have seen, and running means."""
         pools = {name: pool.state() for name, pool in self._pools.items()} if self.config.weight("gan") else {}
-        return {"pools": pools, "places": self._places.get_state(), "steps": self._steps}
+        brightness = [self._brightness.made, self._brightness.real]
+        return {"pools": pools, "places": self._places.get_state(), "steps": self._steps, "brightness": brightness}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The reverse of :meth:`state`."""
@@ -610,6 +654,7 @@ class LlmHdr:
             self._pools[name].load_state(kept)
         self._places.set_state(state["places"])
         self._steps = int(state["steps"])
+        self._brightness.made, self._brightness.real = state.get("brightness", (None, None))
 
     # what comes out -------------------------------------------------------------------------------------------------------
 
@@ -660,6 +705,16 @@ def _weighted(images: list[Tensor], target: Tensor, weight: Tensor | None) -> Te
         return mean_l1(images, target)
     single = [mean_l1([i[n : n + 1] for i in images], target[n : n + 1], weight[n : n + 1]) for n in range(len(target))]
     return torch.stack(single).mean()
+
+
+def _mean_where(images: Tensor, counts: Tensor) -> Tensor | None:
+    """Mean over images of their means where ``counts`` is 1; of those alone in which it is in at least 50 places."""
+    number = counts.sum((1, 2, 3))
+    enough = number >= _LEAST
+    if not bool(enough.any()):
+        return None
+    means = (images * counts).sum((1, 2, 3)) / number.clamp(min=1)
+    return means[enough].mean()
 
 
 def _root_mean_square(images: list[Tensor], target: Tensor, weight: Tensor) -> Tensor:
