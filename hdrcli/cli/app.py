@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hdrcli import __version__
-from hdrcli.cli import doctor, evaluate, expand, info, models, tonemap, train, view
+from hdrcli.cli import data, doctor, evaluate, expand, info, models, tonemap, train, view
 from hdrcli.cli.exits import ExitCode, code_of
 from hdrcli.cli.options import Debug, Invocation
 from hdrcli.cli.presentation import GENERAL, PROGRAM, Command, Group, complaint, printable
@@ -41,6 +41,7 @@ app.command("evaluate", cls=Command, short_help="Scores of predictions against r
     evaluate.evaluate
 )
 app.command("doctor", cls=Command, short_help="Try everything that hdrcli needs.", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.add_typer(data.app, name="data", cls=Group, short_help="Check, align and make training data.")
 app.add_typer(models.app, name="models", cls=Group, short_help="List, show, verify and export models.")
 
 

@@ -16,13 +16,15 @@ import typer
 
 from hdrcli.cli.exits import ExitCode
 from hdrcli.cli.options import MODEL, Debug, Device, Quiet, Resume, Verbose, parse_device, parse_pairs
-from hdrcli.cli.presentation import Presenter, printable
+from hdrcli.cli.pairing import Pairs, PairsLayout, find_pairs, pair_sources
+from hdrcli.cli.presentation import Presenter, printable, uses
 from hdrcli.errors import MissingExtra, MissingRequirement, UsageError
 
 if TYPE_CHECKING:
     from hdrcli.training.datasets import Pictures
     from hdrcli.training.loop import LoopConfig, Progress
     from hdrcli.training.objectives import Objective
+    from hdrcli.training.pairs import PairList
     from hdrcli.training.recipes import Recipe
     from hdrcli.training.sources import Domain
     from hdrcli.training.validation import Validation
@@ -37,6 +39,7 @@ EXAMPLES = """
 \b
 Examples:
   hdrcli train --hdr scenes --out run --minutes 60
+  hdrcli train --pairs photos hdr --out run --minutes 60
   hdrcli train --ldr photos --hdr scenes --out run --val val
   hdrcli train --ldr photos --hdr scenes --out run --dry-run
   hdrcli train --ldr photos --hdr scenes --out run --resume auto
@@ -81,8 +84,9 @@ def training_extra(purpose: str = "training") -> Iterator[None]:
 
 def train(
     ctx: typer.Context,
+    *,
     hdr: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--hdr",
             metavar="DIR",
@@ -91,7 +95,7 @@ def train(
             help="HDR files: folder, list (.txt) or file; repeatable.",
             rich_help_panel=DATA,
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="RUN", show_default=False, help="Folder of the run.", rich_help_panel=RUN)
     ],
@@ -105,6 +109,8 @@ def train(
             rich_help_panel=DATA,
         ),
     ] = None,
+    pairs: Pairs = None,
+    pairs_layout: PairsLayout = None,
     val: Annotated[
         Path | None,
         typer.Option(
@@ -224,7 +230,7 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> int:
-    """Train generators: on HDR scenes seen through a virtual camera, or on unpaired LDR and HDR folders.
+    """Train generators: on HDR scenes seen through a virtual camera, on pairs, or on unpaired LDR and HDR folders.
 
     RUN gets checkpoints, run.json, log.jsonl, sample sheets, TensorBoard logs and at the end a bundle and g_y.safetensors.
     Without --minutes, --max-steps and --epochs the recipe says when it ends. Needs pip install 'hdrcli[train]'.
@@ -256,6 +262,10 @@ def train(
     with training_extra(), _quiet_lightning():
         from hdrcli.training import loop, objectives, placement, recipes, sources, validation
 
+        paired_data = pair_sources(pairs, pairs_layout)
+        if paired_data and ldr:
+            remedy = "leave it out: pairs bring their own photos"
+            raise UsageError("photos of any scenes don't go with pairs", where="--ldr", remedy=remedy)
         made = recipes.load(recipe or _default_recipe(device, unpaired=bool(ldr)))
         ends = {"max_steps": max_steps, "minutes": minutes, "epochs": epochs}
         if all(end is None for end in ends.values()):
@@ -264,16 +274,18 @@ def train(
             raise UsageError("training needs an end", remedy="give --minutes, --epochs or --max-steps")
         flags = _flag_options(made, width, guides, checkpoint_activations)
         objective = objectives.create(made.objective, {**made.options, **flags, **settings}, seed)
-        sources_given: dict[Domain, list[Path]] = {"hdr": hdr, "ldr": ldr or []}
-        _check_domains(objective, sources_given, made.name)
+        sources_given: dict[Domain, list[Path]] = {"hdr": hdr or [], "ldr": ldr or []}
+        _check_domains(objective, sources_given, made.name, pairs=bool(paired_data))
         fabric = None if dry_run else placement.make_fabric(device, devices, nodes, precision)
         leads = fabric is None or fabric.global_rank == 0
         if not leads:
             say = Presenter(quiet=True, debug=ctx.obj.debug)
-        lists = {domain: sources.find_files(sources_given[domain], domain, split) for domain in objective.domains}
+        given = [domain for domain in objective.domains if sources_given[domain]]
+        lists: dict[Domain, Any] = {domain: sources.find_files(sources_given[domain], domain, split) for domain in given}
         for domain, found in lists.items():
             say.note(f"{'scenes' if domain == 'hdr' else 'photos'}: {printable(found.note)}")
-        pictures = _load(lists, objective.view_size, (cache_memory, cache_disk), out, say)
+        matched = find_pairs(pairs, pairs_layout, split, say, "training data")
+        pictures = _load(lists, matched, objective.view_size, (cache_memory, cache_disk), out, say)
         scored = None if val is None else validation.find(val, lambda line: say.warning("validation data", line))
         processes = devices * nodes if fabric is None else int(fabric.world_size)
         steps = _steps(ends, objective, pictures, accumulate, processes)
@@ -310,7 +322,7 @@ def train(
                 resume=resume is Resume.AUTO,
                 initial=init,
                 validation=scored,
-                record={"recipe": made.name, "sources": {d: [str(p) for p in sources_given[d]] for d in objective.domains}},
+                record={"recipe": made.name, "sources": {d: [str(p) for p in sources_given[d]] for d in given} | paired_data},
                 fabric=fabric,
                 observe=_observer(say, advance),
                 report=say.note,
@@ -353,32 +365,54 @@ def _has(config: Any, place: str) -> bool:
     return _has(getattr(config, name), rest) if rest else True
 
 
-def _check_domains(objective: Objective, given: Mapping[Domain, list[Path]], recipe: str) -> None:
+def _check_domains(objective: Objective, given: Mapping[Domain, list[Path]], recipe: str, *, pairs: bool) -> None:
     domains: tuple[Domain, ...] = ("ldr", "hdr")
+    from hdrcli.training.loop import takes_pairs
+
+    pairable = takes_pairs(objective)
+    if pairs and not pairable:
+        folders = " and ".join(f"--{domain}" for domain in objective.domains)
+        remedy = f"give {folders} instead, or use another --recipe"
+        raise UsageError(f"recipe {recipe} does not learn from pairs", where="--pairs", remedy=remedy)
     for domain in domains:
-        if domain in objective.domains and not given[domain]:
-            remedy = f"give --{domain} with a folder, or another --recipe"
+        if domain in objective.domains and not given[domain] and not pairs:
+            other = " or --pairs with two" if pairable else ""
+            remedy = f"give --{domain} with a folder{other}, or another --recipe"
             raise UsageError(f"recipe {recipe} needs {domain.upper()} pictures", remedy=remedy)
         if domain not in objective.domains and given[domain]:
             remedy = f"leave --{domain} out, or use another --recipe"
             raise UsageError(f"recipe {recipe} is not trained on {domain.upper()} pictures", where=f"--{domain}", remedy=remedy)
 
 
-def _load(lists: Mapping[Domain, Any], view_size: int, budget_gb: tuple[float, float], out: Path, say: Presenter) -> Pictures:
-    """All pictures of all domains, within one budget."""
+def _load(
+    lists: Mapping[Domain, Any],
+    matched: PairList | None,
+    view_size: int,
+    budget_gb: tuple[float, float],
+    out: Path,
+    say: Presenter,
+) -> Pictures:
+    """All pictures of all domains, within one budget; pairs are HDR pictures that bring their photos."""
     from hdrcli.training import cache
     from hdrcli.training.datasets import enlarged_note
 
     budget = cache.Budget.gigabytes(*budget_gb, out / "cache")
     pictures: dict[str, Any] = {}
+    limits = cache.Limits.of_views(view_size)
+
+    def report(line: str) -> None:
+        say.warning("training data", line)
+
     for domain, found in lists.items():
-        limits = cache.Limits.of_views(view_size)
-        pictures[domain] = cache.load(found.files, domain, limits, budget, lambda line: say.warning("training data", line))
-        note = enlarged_note(domain, pictures[domain], view_size)
+        pictures[domain] = cache.load(found.files, domain, limits, budget, report)
+    if matched is not None:
+        pictures["hdr"] = (*cache.load_pairs(matched.files, limits, budget, report), *pictures.get("hdr", ()))
+    for name, chosen in pictures.items():
+        note = enlarged_note(name, chosen, view_size)
         if note:
             say.note(note)
-        if len(pictures[domain]) == 1:
-            say.note(f"there is one {domain.upper()} image only: what is learned will hold for it alone")
+        if len(chosen) == 1:
+            say.note(f"there is one {name.upper()} image only: what is learned will hold for it alone")
     return pictures
 
 
@@ -412,8 +446,7 @@ def _introduce(
     end = " or ".join(
         f"{n:g} {unit}" for n, unit in ((config.max_steps, "steps"), (config.minutes, "minutes")) if n is not None
     )
-    words = {"hdr": "scenes", "ldr": "photos"}
-    data = ", ".join(f"{len(pictures[d])} {words[d]}" for d in objective.domains)
+    data = ", ".join(f"{len(some)} {words}" for words, some in _sorts(objective, pictures).items() if some)
     say.note(f"recipe: {made.name}, {data}, until {end}, device {config.device}, {config.precision}, seed {config.seed}")
     for kind, line in objective.guides().items():
         say.note(f"guide for {kind}: {line}")
@@ -423,6 +456,14 @@ def _introduce(
         say.note(f"validation: {printable(scored.note)}")
 
 
+def _sorts(objective: Objective, pictures: Pictures) -> dict[str, list[Any]]:
+    from hdrcli.training.datasets import Pair
+
+    words = {"hdr": "scenes", "ldr": "photos"}
+    pairs = [p for d in objective.domains for p in pictures[d] if isinstance(p, Pair)]
+    return {"pairs": pairs} | {words[d]: [p for p in pictures[d] if not isinstance(p, Pair)] for d in objective.domains}
+
+
 def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig) -> int:
     from hdrcli.training import plan
 
@@ -430,7 +471,8 @@ def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: 
     counts = plan.kept(pictures)
     for domain, (memory, disk, anew) in counts.items():
         where = f"{memory} in memory, {disk} cached on disk, {anew} decoded each time"
-        print(f"{domain.upper()}: {len(pictures[domain])} images ({where})")
+        pairs = len(_sorts(objective, pictures)["pairs"])
+        print(f"{domain.upper()}: {len(pictures[domain])} images{f', {pairs} of them pairs' if pairs else ''} ({where})")
     numbers = plan.parameters(objective)
     print(f"networks: {', '.join(f'{name} {n:,}' for name, n in numbers.items())} parameters")
     processes = max(1, config.devices) * config.num_nodes
@@ -455,6 +497,7 @@ def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: 
 
 def _export(say: Presenter, run: Path) -> int:
     """Weights and bundle at the end. Without the packages for them the run is still a success, and can be exported later."""
+    from hdrcli.inference import bundles
     from hdrcli.training.export import write_bundle, write_weights
 
     try:
@@ -468,7 +511,7 @@ def _export(say: Presenter, run: Path) -> int:
     except MissingRequirement as error:
         say.warning(run, f"no bundle written: {error}")
     else:
-        say.result(f"{printable(run)} -> {printable(bundle)}; use it: hdrcli expand photo.jpg --model {printable(bundle)}")
+        say.result(f"{printable(run)} -> {printable(bundle)}; use it: {uses(bundles.read(bundle).roles, str(bundle))}")
     return ExitCode.OK
 
 

@@ -112,8 +112,10 @@ def _guided(guide: Floats, gain: Floats) -> Floats:
     """Slope and offset of the gain over the guide: twice ``(h, w)`` -> ``(h, w, 2)``."""
     mean, mean_gain = _box(guide), _box(gain)
     variance = _box(guide * guide) - mean * mean
-    slope = (_box(guide * gain) - mean * mean_gain) / (np.maximum(variance, 0) + np.float32(FLAT))
-    return np.stack([_box(slope), _box(mean_gain - slope * mean)], axis=2)
+    slope: Floats = np.asarray(
+        (_box(guide * gain) - mean * mean_gain) / (np.maximum(variance, 0) + np.float32(FLAT)), np.float32
+    )
+    return np.stack([_box(slope), _box(np.asarray(mean_gain - slope * mean, np.float32))], axis=2)
 
 
 def _box(values: Floats) -> Floats:

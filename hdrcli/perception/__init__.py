@@ -11,7 +11,7 @@ A guide module has
 ============  =========================================  ==================================
 kind          offline, the default                       others
 ============  =========================================  ==================================
-maps          ``exposure`` (differentiable)              ``llm``
+maps          ``exposure`` (differentiable)              ``llm``, ``segmentation``
 embeddings    ``own`` (patch contrast, see its module)   ``clip``
 masks         ``superpixels``                            ``sam``
 ============  =========================================  ==================================

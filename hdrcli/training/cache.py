@@ -17,18 +17,21 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli import formats
-from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, encode, luminance
+from hdrcli.camera import exposure_alignment
+from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, decoding_table, encode, luminance
 from hdrcli.errors import DataError, InputError, MismatchError
 from hdrcli.image import Image, as_unit_float
 from hdrcli.parallel import threads
+from hdrcli.training.agreement import brightness_of_light, brightness_of_photo, likeness
+from hdrcli.training.pairs import ORDER, PairFile
+from hdrcli.training.reading import read
 from hdrcli.training.sources import Domain, SceneFile
 
 Floats = NDArray[np.float32]
@@ -39,6 +42,7 @@ CEILING = 2.0**24  # times 0.18 of the median: what infinity becomes
 _LEVELS = 256  # an HDR file with no more different values than an 8-bit picture is one
 _ENOUGH = 64 * 64  # pixels, below which the number of levels says nothing
 _FORM = 1  # of cached files: part of their names
+_WELL_EXPOSED = 50  # pixels, without which camera.exposure_alignment can't tell an exposure
 
 
 class Picture(Protocol):
@@ -116,7 +120,10 @@ class Photo:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A picture that is not in memory: mapped from ``cached``, or decoded from ``file`` each time."""
+    """A picture that is not in memory: mapped from ``cached``, or decoded from ``file`` each time.
+
+    ``gain``: factor of HDR to the exposure of its photo, if it has one.
+    """
 
     name: str
     panorama: bool
@@ -127,6 +134,7 @@ class Stored:
     short_side: int
     cached: Path | None = None
     digest: str = ""
+    gain: float | None = None
 
     @property
     def kept(self) -> bool:
@@ -141,9 +149,54 @@ class Stored:
             except (OSError, ValueError):  # swept away while the run goes on: the source is still there
                 pass
         try:
-            return _decoded(self.file, self.domain, self.limits).pixels
+            return _exposed(_decoded(self.file, self.domain, self.limits), self.gain).pixels
         except (InputError, Unfit) as error:
             raise DataError(f"can't be read any more: {error}", where=self.file.path, remedy="put it back") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A ``photo`` and the ``scene`` that it shows, at its exposure (1: LDR white): HDR that brings its own photo.
+
+    Both have one size.
+    """
+
+    photo: Picture
+    scene: Picture
+
+    @property
+    def name(self) -> str:
+        """The photo's."""
+        return self.photo.name
+
+    @property
+    def panorama(self) -> bool:
+        """Is it equirectangular?"""
+        return self.scene.panorama
+
+    @property
+    def licence(self) -> str:
+        """What the manifests say, of both if they say two things."""
+        return "; ".join(dict.fromkeys((self.photo.licence, self.scene.licence)))
+
+    @property
+    def digest(self) -> str:
+        """Of both files."""
+        return f"{self.photo.digest}{self.scene.digest}"
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the shorter side."""
+        return self.scene.short_side
+
+    def pixels(self) -> NDArray[Any]:
+        """The scene's light in the photo's whites, ``(H, W, 3) float32``."""
+        return self.scene.pixels()
+
+
+def parts(picture: Picture) -> tuple[Picture, ...]:
+    """What a picture's pixels are kept in: both pictures of a pair, else itself."""
+    return (picture.photo, picture.scene) if isinstance(picture, Pair) else (picture,)
 
 
 class Unfit(Exception):
@@ -203,6 +256,17 @@ class _Decoded:
     remark: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class _DecodedPair:
+    photo: _Decoded
+    scene: _Decoded
+    gain: float
+
+
+_File = SceneFile | PairFile
+_Found = _Decoded | _DecodedPair | InputError | Unfit
+
+
 def load_scenes(files: Sequence[SceneFile], report: Report = lambda line: None) -> tuple[Scene, ...]:
     """All HDR files in memory at their own size. Unreadable files are reported and left out; see :func:`load`."""
     return tuple(
@@ -227,7 +291,37 @@ def load(
     first, where it is there for all of them. What the disk doesn't take each of them decodes and keeps in memory for itself.
     """
     limits, budget = limits or Limits(), budget or Budget()
-    outcomes = _outcomes(files, domain, limits, budget)
+    found, swapped = _fit(_outcomes(files, domain, limits, budget), report)
+    if len(found) * 2 < len(files) or not found:
+        if swapped * 2 > len(files):
+            other = "HDR" if domain == "ldr" else "LDR"
+            fault = f"{swapped} of {len(files)} files given as {domain.upper()} are {other}"
+            raise DataError(fault, where=f"--{domain}", remedy=f"give them to --{other.lower()}")
+        raise DataError(f"only {len(found)} of {len(files)} {domain.upper()} files can be used", remedy="see the lines above")
+    return tuple(found)
+
+
+def load_pairs(
+    files: Sequence[PairFile],
+    limits: Limits | None = None,
+    budget: Budget | None = None,
+    report: Report = lambda line: None,
+) -> tuple[Picture, ...]:
+    """The pairs, each decoded once and checked, HDR at the exposure of its photo. Else as :func:`load`.
+
+    Left out and reported besides: pairs of two sizes, those of which one is turned or mirrored, those that show different
+    things (:mod:`hdrcli.training.agreement`), and photos without well-exposed pixels, whose exposure nobody can tell.
+    """
+    limits, budget = limits or Limits(), budget or Budget()
+    found, swapped = _fit(_outcomes(files, "hdr", limits, budget), report)
+    if len(found) * 2 < len(files) or not found:
+        remedy = ORDER if swapped * 2 > len(files) else "see the lines above, and hdrcli data check"
+        raise DataError(f"only {len(found)} of {len(files)} pairs can be used", where="--pairs", remedy=remedy)
+    return tuple(found)
+
+
+def _fit(outcomes: Iterator[_Outcome], report: Report) -> tuple[list[Picture], int]:
+    """The pictures among them, and how many others are of the other domain; faults and remarks are reported."""
     found: list[Picture] = []
     swapped = faults = 0
     for outcome in outcomes:
@@ -242,13 +336,7 @@ def load(
             report(f"left out: {outcome.line}")
     if faults > MOST_LINES:
         report(f"left out: {faults - MOST_LINES} more")
-    if len(found) * 2 < len(files) or not found:
-        if swapped * 2 > len(files):
-            other = "HDR" if domain == "ldr" else "LDR"
-            fault = f"{swapped} of {len(files)} files given as {domain.upper()} are {other}"
-            raise DataError(fault, where=f"--{domain}", remedy=f"give them to --{other.lower()}")
-        raise DataError(f"only {len(found)} of {len(files)} {domain.upper()} files can be used", remedy="see the lines above")
-    return tuple(found)
+    return found, swapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +348,7 @@ class _Outcome:
     swapped: bool = False
 
 
-def _outcomes(files: Sequence[SceneFile], domain: Domain, limits: Limits, budget: Budget) -> Iterator[_Outcome]:
+def _outcomes(files: Sequence[_File], domain: Domain, limits: Limits, budget: Budget) -> Iterator[_Outcome]:
     """In the files' order."""
     peers, mine = _peers()
     count = len(peers)
@@ -270,15 +358,19 @@ def _outcomes(files: Sequence[SceneFile], domain: Domain, limits: Limits, budget
     own = [_outcome(*pair, domain, limits, budget, count, shared=True) for pair in _in_turn(files[mine::count], domain, limits)]
     everyone = _of_all(own)
     outcomes: list[_Outcome] = [everyone[peers[number % count]][number // count] for number in range(len(files))]
-    anew = [n for n, outcome in enumerate(outcomes) if isinstance(outcome.picture, Stored) and not outcome.picture.kept]
+    anew = [n for n, outcome in enumerate(outcomes) if outcome.picture is not None and not _is_kept(outcome.picture)]
     for number, pair in zip(anew, _in_turn([files[n] for n in anew], domain, limits), strict=True):
         outcomes[number] = _outcome(*pair, domain, limits, budget, count)
     yield from outcomes
 
 
+def _is_kept(picture: Picture) -> bool:
+    return all(part.kept for part in parts(picture) if isinstance(part, Stored))
+
+
 def _outcome(
-    file: SceneFile,
-    decoded: _Decoded | InputError | Unfit,
+    file: _File,
+    decoded: _Found,
     domain: Domain,
     limits: Limits,
     budget: Budget,
@@ -286,10 +378,20 @@ def _outcome(
     *,
     shared: bool = False,
 ) -> _Outcome:
+    if isinstance(decoded, _DecodedPair):
+        assert isinstance(file, PairFile)
+        # as it was decided for both: decoded alone, later, it must not be decided otherwise
+        ldr, hdr = (replace(f, panorama=decoded.scene.panorama) for f in (file.ldr, file.hdr))
+        photo = _kept(ldr, decoded.photo, "ldr", limits, budget, processes, shared)
+        scene = _kept(hdr, decoded.scene, "hdr", limits, budget, processes, shared, decoded.gain)
+        remark = f"{file.hdr.path}: {decoded.scene.remark}" if decoded.scene.remark else ""
+        return _Outcome(Pair(photo, scene), remark)
     if isinstance(decoded, _Decoded):
+        assert isinstance(file, SceneFile)
         remark = f"{file.path}: {decoded.remark}" if decoded.remark else ""
         return _Outcome(_kept(file, decoded, domain, limits, budget, processes, shared), remark)
-    line = str(decoded) if isinstance(decoded, InputError) else f"{file.path}: {decoded}"
+    # faults of pairs name the file that has them
+    line = f"{file.path}: {decoded}" if isinstance(decoded, Unfit) and isinstance(file, SceneFile) else str(decoded)
     return _Outcome(None, line, isinstance(decoded, _Swapped))
 
 
@@ -312,20 +414,18 @@ def _of_all(value: Any) -> list[Any]:
     return everyone
 
 
-def _in_turn(
-    files: Sequence[SceneFile], domain: Domain, limits: Limits
-) -> Iterator[tuple[SceneFile, _Decoded | InputError | Unfit]]:
+def _in_turn(files: Sequence[_File], domain: Domain, limits: Limits) -> Iterator[tuple[_File, _Found]]:
     """Decoded by several threads, in the files' order, few ahead: a picture at its own size may take gigabytes."""
 
-    def attempt(file: SceneFile) -> _Decoded | InputError | Unfit:
+    def attempt(file: _File) -> _Found:
         try:
-            return _decoded(file, domain, limits)
+            return _decoded_pair(file, limits) if isinstance(file, PairFile) else _decoded(file, domain, limits)
         except (InputError, Unfit) as error:
             return error
 
     count = max(1, min(threads(), 8))
     with ThreadPoolExecutor(count) as pool:
-        waiting: list[tuple[SceneFile, Future[_Decoded | InputError | Unfit]]] = []
+        waiting: list[tuple[_File, Future[_Found]]] = []
         for file in files:
             waiting.append((file, pool.submit(attempt, file)))
             if len(waiting) > count:
@@ -336,7 +436,14 @@ def _in_turn(
 
 
 def _kept(
-    file: SceneFile, decoded: _Decoded, domain: Domain, limits: Limits, budget: Budget, processes: int, shared: bool
+    file: SceneFile,
+    decoded: _Decoded,
+    domain: Domain,
+    limits: Limits,
+    budget: Budget,
+    processes: int,
+    shared: bool,
+    gain: float | None = None,
 ) -> Picture:
     """In memory, or on the disk, or neither; ``shared``: not in memory, since other processes shall have it too."""
     name, pixels, digest = file.path.stem, decoded.pixels, _digest(file.path)
@@ -346,8 +453,9 @@ def _kept(
         return Photo(name, pixels, decoded.panorama, file.licence, digest)
     cached = None
     if budget.folder and budget.takes_disk(pixels.nbytes, processes):
-        cached = _written(pixels, budget.folder / _key(file, limits))
-    return Stored(name, decoded.panorama, file.licence, file, domain, limits, int(min(pixels.shape[:2])), cached, digest)
+        cached = _written(pixels, budget.folder / _key(file, limits, gain))
+    side = int(min(pixels.shape[:2]))
+    return Stored(name, decoded.panorama, file.licence, file, domain, limits, side, cached, digest, gain)
 
 
 def _digest(path: Path) -> str:
@@ -365,10 +473,11 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _key(file: SceneFile, limits: Limits) -> str:
+def _key(file: SceneFile, limits: Limits, gain: float | None) -> str:
     """A cached file's name: another one as soon as the source or the working size is another."""
     state = file.path.stat()
     text = f"{file.path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{limits}|{file.panorama}|{_FORM}"
+    text += f"|{gain}|{file.encoding}" if gain is not None or file.encoding is not None else ""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32] + ".npy"
 
 
@@ -396,12 +505,52 @@ class _Swapped(Unfit):
 
 def _decoded(file: SceneFile, domain: Domain, limits: Limits) -> _Decoded:
     """One file as it is trained on. Raises InputError, or Unfit with the reason."""
-    image = formats.read(file.path)
+    image = read(file, domain)
     panorama = image.metadata.panorama or image.width == 2 * image.height if file.panorama is None else file.panorama
+    return _converted(image, domain, panorama, limits)
+
+
+def _converted(image: Image, domain: Domain, panorama: bool, limits: Limits) -> _Decoded:
     try:
         return _hdr(image, panorama, limits) if domain == "hdr" else _ldr(image, panorama, limits)
     except MismatchError as error:  # primaries that can't be converted
         raise Unfit(error.what) from error
+
+
+def _decoded_pair(pair: PairFile, limits: Limits) -> _DecodedPair:
+    """Both, at one size and exposure. Raises InputError, or Unfit with the reason and the files' names.
+
+    Panorama is only what a file or a manifest says is one: photos may well be twice as wide as high.
+    """
+    photo_image, scene_image = read(pair.ldr, "ldr"), read(pair.hdr, "hdr")
+    files = (pair.ldr, pair.hdr)
+    panorama = any(
+        f.panorama or (f.panorama is None and i.metadata.panorama) for f, i in zip(files, (photo_image, scene_image))
+    )
+    photo = _named(pair.ldr, photo_image, "ldr", panorama, limits)
+    scene = _named(pair.hdr, scene_image, "hdr", panorama, limits)
+    found = likeness(brightness_of_photo(photo.pixels), brightness_of_light(scene.pixels))
+    both = f"{pair.ldr.path} and {pair.hdr.path}"
+    fault = found.fault(photo_image.pixels.shape, scene_image.pixels.shape)
+    if fault is not None:
+        raise Unfit(f"{both}: {fault}")
+    linear = decoding_table(Transfer.SRGB, 256)[photo.pixels]
+    usable = (photo.pixels.min(axis=2) >= 0.05 * 255) & (photo.pixels.max(axis=2) <= 0.90 * 255)
+    if np.count_nonzero(usable) < _WELL_EXPOSED:
+        raise Unfit(f"{pair.ldr.path}: has no {_WELL_EXPOSED} well-exposed pixels to tell its exposure by")
+    gain = 1 / exposure_alignment(linear, scene.pixels, photo.pixels)
+    return _DecodedPair(photo, _exposed(scene, gain), gain)
+
+
+def _named(file: SceneFile, image: Image, domain: Domain, panorama: bool, limits: Limits) -> _Decoded:
+    try:
+        return _converted(image, domain, panorama, limits)
+    except Unfit as error:
+        raise type(error)(f"{file.path}: {error}") from error
+
+
+def _exposed(decoded: _Decoded, gain: float | None) -> _Decoded:
+    return decoded if gain is None else replace(decoded, pixels=decoded.pixels * np.float32(gain))
 
 
 def _hdr(image: Image, panorama: bool, limits: Limits) -> _Decoded:

@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from hdrcli.camera import View, perspective
 from hdrcli.color import luminance
 from hdrcli.errors import DataError, HdrcliError
-from hdrcli.training.cache import Floats, Photo, Picture, Scene, load_scenes
+from hdrcli.training.cache import Floats, Pair, Photo, Picture, Scene, load_scenes
 from hdrcli.training.sources import MANIFEST, SceneFile, SceneList, find_scenes
 
 Pictures = Mapping[str, Sequence[Picture]]
@@ -91,28 +91,57 @@ def _framed_crop(photo: Picture, size: int, rng: np.random.Generator) -> tuple[N
     return _perhaps_mirrored(out.astype(np.uint8), frame, rng)
 
 
+def _framed_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Floats, Frame]:
+    """The same random square of both, mirrored alike, in their own colours: what was measured must stay what was measured."""
+    codes, light = pair.photo.pixels(), pair.scene.pixels()
+    place = _somewhere(light.shape, pair.panorama, rng)
+    frame = _frame(place, light.shape)
+    codes, frame = _perhaps_mirrored(_cut(codes, place, size), frame, rng)
+    light = _cut(light, place, size)
+    return codes.astype(np.uint8), np.ascontiguousarray(light[:, ::-1]) if frame.mirrored else light, frame
+
+
 def _perhaps_mirrored(out: NDArray[Any], frame: Frame, rng: np.random.Generator) -> tuple[NDArray[Any], Frame]:
     if rng.random() < 0.5:
         return np.ascontiguousarray(out[:, ::-1]), replace(frame, mirrored=True)
     return out, frame
 
 
+_Place = View | tuple[int, int, int]  # of a photo: top, left, side
+
+
 def _square(picture: Picture, size: int, rng: np.random.Generator) -> tuple[NDArray[Any], Frame]:
     """A perspective view of a panorama, a crop of a photo; smaller ones are enlarged."""
+    pixels = picture.pixels()
+    place = _somewhere(pixels.shape, picture.panorama, rng)
+    return _cut(pixels, place, size), _frame(place, pixels.shape)
+
+
+def _somewhere(shape: tuple[int, ...], panorama: bool, rng: np.random.Generator) -> _Place:
+    if panorama:
+        pitch = float(np.clip(rng.normal(2, 14), -55, 55))
+        return View(rng.uniform(0, 360), pitch, rng.normal(0, 3), rng.uniform(35, 105))
+    height, width = shape[:2]
+    side = int(min(height, width) * rng.uniform(0.6, 1.0)) or 1
+    return int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side
+
+
+def _cut(pixels: NDArray[Any], place: _Place, size: int) -> NDArray[Any]:
     import cv2
 
-    pixels = picture.pixels()
-    if picture.panorama:
-        pitch = float(np.clip(rng.normal(2, 14), -55, 55))
-        view = View(rng.uniform(0, 360), pitch, rng.normal(0, 3), rng.uniform(35, 105))
-        return perspective(pixels, view, size, size), Frame(view)
-    height, width = pixels.shape[:2]
-    side = int(min(height, width) * rng.uniform(0.6, 1.0)) or 1
-    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    if isinstance(place, View):
+        return perspective(pixels, place, size, size)
+    y, x, side = place
     crop = pixels[y : y + side, x : x + side]
     interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    out = np.asarray(cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=interpolation))
-    return out, Frame(None, (y / height, x / width, side / height, side / width))
+    return np.asarray(cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=interpolation))
+
+
+def _frame(place: _Place, shape: tuple[int, ...]) -> Frame:
+    if isinstance(place, View):
+        return Frame(place)
+    (y, x, side), (height, width) = place, shape[:2]
+    return Frame(None, (y / height, x / width, side / height, side / width))
 
 
 def saturated(radiance: Floats, factor: float) -> Floats:
@@ -145,7 +174,8 @@ class BatchStream(IterableDataset[dict[str, torch.Tensor]]):
 
     So any number of workers and processes, and a run that is resumed, see the same batches in the same order. Scenes of a
     single domain are drawn at random for each view; of two domains each goes through its pictures in an order of its own, a new
-    one each time around, so that an epoch shows every picture.
+    one each time around, so that an epoch shows every picture. A scene with a photo of its own (a :class:`Pair`) gives
+    views of both; of pairs and scenes without a photo each is as likely to be drawn as any other.
     """
 
     def __init__(
@@ -171,7 +201,11 @@ class BatchStream(IterableDataset[dict[str, torch.Tensor]]):
             else:
                 around, place = divmod(index, len(chosen))
                 place = _order(self.seed, number, around, len(chosen))[place]
-            views[domain], frame = _VIEWS[domain](chosen[place], self.view_size, rng)
+            picture = chosen[place]
+            if isinstance(picture, Pair):
+                views["ldr"], views["hdr"], frame = _framed_pair(picture, self.view_size, rng)
+            else:
+                views[domain], frame = _VIEWS[domain](picture, self.view_size, rng)
             views[f"{domain}_frame"] = frame.packed(place)
         return self.samples(views, rng)
 
@@ -218,6 +252,7 @@ __all__ = [
     "MANIFEST",
     "BatchStream",
     "Frame",
+    "Pair",
     "Photo",
     "Picture",
     "Pictures",

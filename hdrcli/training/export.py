@@ -386,7 +386,7 @@ def _training(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dic
         "device": state["device"],
         "options": _plain(state["description"]["options"]),
         # which scenes: see [data], the union of all runs
-        "started_from": [_plain(r | {key: len(r[key]) for key in ("scenes", "photos") if key in r}) for r in history],
+        "started_from": [_plain(dict(r) | {key: len(r[key]) for key in ("scenes", "photos") if key in r}) for r in history],
     }
 
 

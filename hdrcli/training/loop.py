@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from hdrcli.errors import HdrcliError, TrainingError, UsageError
 from hdrcli.training import checkpoint
-from hdrcli.training.datasets import BatchStream, Picture, Pictures, Position, checked_fault
+from hdrcli.training.datasets import BatchStream, Pair, Picture, Pictures, Position, checked_fault
 from hdrcli.training.logs import RUN_FILE, Journal, write_record
 from hdrcli.training.objectives import Objective
 from hdrcli.training.placement import (
@@ -107,6 +107,11 @@ def batches_per_epoch(objective: Objective, pictures: Pictures) -> int:
     return max(1, math.ceil(max(len(p) for p in pictures.values()) / objective.views_per_batch))
 
 
+def takes_pairs(objective: Objective) -> bool:
+    """Does the system learn from photos and their truth? Those of scenes alone do, unless their ``takes_pairs`` denies it."""
+    return bool(getattr(objective, "takes_pairs", tuple(objective.domains) == ("hdr",)))
+
+
 def train(
     objective: Objective,
     data: Pictures | Sequence[Picture],
@@ -123,17 +128,20 @@ def train(
 ) -> dict[str, Any]:
     """Train the objective, keeping checkpoints, ``run.json``, ``log.jsonl``, sheets and TensorBoard logs in ``folder``.
 
-    ``data``: pictures by domain; a sequence alone is of the objective's only domain. With ``resume`` an existing checkpoint of
-    the same objective, data and seed is continued. A new run starts from the (averaged) weights of the run in ``initial``, if
-    given. ``record``: more for ``run.json``. ``fabric``: one that has been launched; else one is made. Returns the last
-    checkpoint's state. Raises TrainingError if the folder holds another run, if the initial weights don't fit, if a checkpoint
-    can't be written at the end, or if the loss is not finite 20 times in a row; DataError; MissingRequirement or UsageError for
-    a device that is not there. Ctrl-C and SIGTERM end the step, write a checkpoint and raise KeyboardInterrupt; a second one
-    does so at once.
+    ``data``: pictures by domain; a sequence alone is of the objective's only domain. HDR pictures may bring their photos
+    (pairs). With ``resume`` an existing checkpoint of the same objective, data and seed is continued. A new run starts from the
+    (averaged) weights of the run in ``initial``, if given. ``record``: more for ``run.json``. ``fabric``: one that has been
+    launched; else one is made. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run, if
+    the initial weights don't fit, if a checkpoint can't be written at the end, or if the loss is not finite 20 times in a row;
+    DataError; UsageError for pairs given to a system that does not learn from them; MissingRequirement or UsageError for a
+    device that is not there. Ctrl-C and SIGTERM end the step, write a checkpoint and raise KeyboardInterrupt; a second one does
+    so at once.
     """
     if config.max_steps is None and config.minutes is None:
         raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
     pictures = _by_domain(objective, data)
+    if validation is not None and "g_y" not in objective.averaged:
+        raise UsageError(f"scores G_Y, which {objective.name} does not train", where="--val", remedy="leave it out")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     fabric = fabric or make_fabric(config.device, config.devices, config.num_nodes, config.precision)
@@ -149,7 +157,9 @@ def train(
     if old is not None:
         run.restore(old)
     if fabric.global_rank == 0 and (old is None or not (folder / RUN_FILE).is_file()):
-        names = {domain: [p.name for p in chosen] for domain, chosen in pictures.items()}
+        names: dict[str, Any] = {domain: [p.name for p in chosen] for domain, chosen in pictures.items()}
+        pairs = [[p.photo.name, p.scene.name] for chosen in pictures.values() for p in chosen if isinstance(p, Pair)]
+        names |= {"pairs": pairs} if pairs else {}
         write_record(folder, {"objective": objective.describe(), "loop": asdict(config), **(record or {}), "data": names})
     return run.go()
 
@@ -162,6 +172,9 @@ def _by_domain(objective: Objective, data: Pictures | Sequence[Picture]) -> Pict
         raise UsageError(
             f"{objective.name} is trained on {wanted}, not {given}", remedy=f"give --{' and --'.join(objective.domains)}"
         )
+    if not takes_pairs(objective) and any(isinstance(p, Pair) for chosen in data.values() for p in chosen):
+        given = " and ".join(f"--{domain}" for domain in objective.domains)
+        raise UsageError(f"{objective.name} does not learn from pairs", where="--pairs", remedy=f"give {given} instead")
     return {domain: tuple(data[domain]) for domain in objective.domains}
 
 
@@ -252,6 +265,7 @@ class _Run:
             "history": self.history,
             "scenes": [[p.name, p.licence] for p in self.pictures.get("hdr", ())],
             "photos": [[p.name, p.licence] for p in self.pictures.get("ldr", ())],
+            "pairs": sum(isinstance(p, Pair) for p in self.pictures.get("hdr", ())),
             "digests": {domain: [p.digest for p in chosen] for domain, chosen in self.pictures.items()},
             "device": str(self.fabric.device),
             "torch": str(torch.__version__),
@@ -572,7 +586,7 @@ class _Run:
         from hdrcli.inference.generator import GeneratorSpec
         from hdrcli.inference.torch_backend import TorchGenerator
 
-        export = self.objective.export(self.averaged)[0]
+        export = next(export for export in self.objective.export(self.averaged) if export.role == "g_y")
         spec = GeneratorSpec(
             "averaged", export.version, export.inputs, export.working_size, export.multiple, export.peak, self.folder
         )

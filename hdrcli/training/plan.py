@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from hdrcli.training import loop
-from hdrcli.training.cache import Stored
+from hdrcli.training.cache import Picture, Stored, parts
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.objectives import Objective
 
@@ -38,13 +38,16 @@ def parameters(objective: Objective) -> dict[str, int]:
 
 
 def kept(pictures: Pictures) -> dict[str, tuple[int, int, int]]:
-    """By domain: how many pictures are in memory, cached on the disk, decoded each time."""
+    """By domain: how many pictures are in memory, cached on the disk, decoded each time; of pairs the slower half."""
     counts = {}
     for domain, chosen in pictures.items():
-        stored = [p for p in chosen if isinstance(p, Stored)]
-        cached = sum(1 for p in stored if p.cached is not None)
-        counts[domain] = (len(chosen) - len(stored), cached, len(stored) - cached)
+        places = [_place(p) for p in chosen]
+        counts[domain] = (places.count(0), places.count(1), places.count(2))
     return counts
+
+
+def _place(picture: Picture) -> int:
+    return max((1 if part.cached is not None else 2) if isinstance(part, Stored) else 0 for part in parts(picture))
 
 
 def steps_per_epoch(objective: Objective, pictures: Pictures, accumulate: int, processes: int) -> float:

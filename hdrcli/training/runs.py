@@ -23,7 +23,7 @@ def initialise(objective: Objective, run: Path) -> list[dict[str, Any]]:
         fault = "its weights don't fit these options"
         raise TrainingError(fault, where=run, remedy="start from a run with the same network") from error
     earlier = {"steps": state["step"], "minutes": state["elapsed"] / 60, "options": state["description"]["options"]}
-    earlier |= {key: state[key] for key in ("seed", "scenes", "photos") if state.get(key)}
+    earlier |= {key: state[key] for key in ("seed", "scenes", "photos", "pairs") if state.get(key)}
     return [*state.get("history", []), earlier]
 
 

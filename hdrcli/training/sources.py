@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hdrcli import formats
+from hdrcli.color import Primaries, Transfer
 from hdrcli.errors import DataError
 
 MANIFEST = "manifest.csv"
@@ -18,12 +19,26 @@ _OTHER: dict[Domain, Domain] = {"ldr": "hdr", "hdr": "ldr"}
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """What the numbers in a file are, where it does not say so itself: ``transfer``, or the exponent of a power law."""
+
+    transfer: Transfer | float
+    primaries: Primaries = Primaries.BT709
+
+
+@dataclass(frozen=True)
 class SceneFile:
-    """A file to train on; ``panorama``: whether its manifest says it is equirectangular (None: the file decides)."""
+    """A file to train on.
+
+    ``panorama``: whether its manifest says it is equirectangular (None: the file decides). ``encoding``: None: likewise.
+    ``partner``: of a photo, the HDR file that its manifest says it shows, relative to the folder of those.
+    """
 
     path: Path
     panorama: bool | None = None
     licence: str = "not stated"
+    encoding: Encoding | None = None
+    partner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,10 @@ class SceneList:
 
     files: tuple[SceneFile, ...]
     note: str
+
+
+class OtherDomain(DataError):
+    """A folder that holds the other domain's files."""
 
 
 def find_scenes(sources: Sequence[Path], split: str = "train") -> SceneList:
@@ -72,22 +91,23 @@ def find_files(sources: Sequence[Path], domain: Domain, split: str = "train") ->
     return SceneList(tuple(files), "; ".join(notes))
 
 
-def _extensions(domain: Domain) -> frozenset[str]:
+def extensions(domain: Domain) -> frozenset[str]:
+    """Of the formats that hold a domain, lower case."""
     modules = [formats.module_for_name(name) for name in formats.names()]
     return frozenset(extension for module in modules if domain in module.HOLDS for extension in module.EXTENSIONS)
 
 
 def _in_folder(folder: Path, domain: Domain) -> list[Path]:
-    """Sorted, so that a seed means the same on every machine. Raises DataError where only the other domain's files are."""
+    """Sorted, so that a seed means the same on every machine. Raises OtherDomain where only those of the other are."""
     there = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    right = _extensions(domain)
+    right = extensions(domain)
     found = [p for p in there if p.suffix.lower() in right]
     other = _OTHER[domain]
-    swapped = Counter(p.suffix.lower() for p in there if p.suffix.lower() in _extensions(other))
+    swapped = Counter(p.suffix.lower() for p in there if p.suffix.lower() in extensions(other))
     if not found and swapped:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in swapped.most_common(3))
         fault = f"holds no {domain.upper()} files but {other.upper()} ones: {kinds}"
-        raise DataError(fault, where=folder, remedy=f"{other.upper()} folders go to --{other}")
+        raise OtherDomain(fault, where=folder, remedy=f"{other.upper()} folders go to --{other}")
     return found
 
 
@@ -107,7 +127,12 @@ def _from_manifest(folder: Path, split: str) -> tuple[list[SceneFile], str]:
         there = ", ".join(sorted({r["split"] for r in rows}))
         raise DataError(f"has no files of split {split!r}", where=folder / MANIFEST, remedy=f"there are: {there}")
     files = [
-        SceneFile(folder / r["file"], r["kind"] == "equirect" if r.get("kind") else None, r.get("licence") or "not stated")
+        SceneFile(
+            folder / r["file"],
+            r["kind"] == "equirect" if r.get("kind") else None,
+            r.get("licence") or "not stated",
+            partner=r.get("hdr") or None,
+        )
         for r in chosen
     ]
     return files, f"{folder}: {len(files)} of {len(rows)} files (split {split} of {MANIFEST})"

@@ -13,7 +13,15 @@ from hdrcli import perception, registry
 from hdrcli.errors import UsageError
 
 PACKAGE = "hdrcli.perception"
-KINDS = {"clip": "embeddings", "exposure": "maps", "llm": "maps", "own": "embeddings", "sam": "masks", "superpixels": "masks"}
+KINDS = {
+    "clip": "embeddings",
+    "exposure": "maps",
+    "llm": "maps",
+    "own": "embeddings",
+    "sam": "masks",
+    "segmentation": "maps",
+    "superpixels": "masks",
+}
 PROTOCOL = {"maps": "maps", "masks": "soft_iou", "embeddings": "patch_contrast"}
 
 

@@ -1,4 +1,4 @@
-"""Paired: G_Y learns from HDR scenes and the photos that the virtual camera takes of them.
+"""Paired: G_Y learns from HDR scenes and the photos that the virtual camera takes of them, or from given pairs of both.
 
 The loss is on stops, log2(y + 2^-10), at working resolution:
 
@@ -10,7 +10,7 @@ The loss is on stops, log2(y + 2^-10), at working resolution:
   that the scene has not (a sky that grows brighter towards the sun must not get an island).
 
 The truth is brought to the exposure of the linearised photo (:func:`hdrcli.camera.exposure_alignment`), since no network can
-know a scene's absolute exposure, and capped at ``peak``.
+know a scene's absolute exposure, and capped at ``peak``. Given pairs come so; they are neither steepened nor lit by lamps.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdrcli.camera import CameraDistribution, Floats, exposure_alignment
-from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
+from hdrcli.camera import CameraDistribution, Codes, Floats
+from hdrcli.color import STOPS_FLOOR, Transfer
 from hdrcli.errors import UsageError
 from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import linear_to_srgb
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
-from hdrcli.training.objectives import _stops
+from hdrcli.training.objectives import _pairs, _stops
 from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
@@ -134,11 +134,7 @@ def add_lamps(radiance: Floats, rng: np.random.Generator) -> Floats:
 
 
 def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """One virtual photo of a view and its truth, at working resolution.
-
-    ``ldr``, ``clip``: the generator's input. ``stops``: log2(y + 2^-10) of the truth; where ``lost`` (share of the cell that
-    clipped, per channel) is above 0, of what was lost. All ``(h, w, 3) float32``.
-    """
+    """One virtual photo of a view and its truth, as :func:`sample` gives them."""
     if rng.random() < config.lamps:
         view = add_lamps(view, rng)
     camera = config.camera.draw(view, rng)
@@ -149,12 +145,16 @@ def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[s
         factors = np.maximum(camera.exposed(np.ones_like(view[:1, :1])), 1e-12)
         view = np.asarray(exposed / factors, dtype=np.float32)
     codes = camera.shoot(view, rng)
-    linear = decoding_table(Transfer.SRGB, 256)[codes]
-    peak = config.network.peak
-    step = slice(None, None, 3)
-    factor = exposure_alignment(linear[step, step], exposed[step, step], codes[step, step])
-    truth = np.minimum(exposed, peak) / np.float32(factor)
-    stops = np.log2(np.clip(truth, 0, peak) + np.float32(STOPS_FLOOR))
+    return sample(codes, _pairs.at_exposure_of(codes, exposed, config.network.peak), config)
+
+
+def sample(codes: Codes, light: Floats, config: Config) -> dict[str, NDArray[Any]]:
+    """A photo, ``(S, S, 3) uint8``, and its light, ``(S, S, 3) float32`` in LDR whites, at working resolution.
+
+    ``ldr``, ``clip``: the generator's input. ``stops``: log2(y + 2^-10) of the truth; where ``lost`` (share of the cell that
+    clipped, per channel) is above 0, of what was lost. All ``(h, w, 3) float32``.
+    """
+    stops = np.log2(light + np.float32(STOPS_FLOOR))
     shape = (config.working_size, config.working_size)
     lost = lost_share(codes, shape)
     weight = blend_table(256)[codes]
@@ -197,7 +197,13 @@ class Paired:
         return {}
 
     def samples(self, views: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
-        """``photos_per_view`` virtual photos of this view."""
+        """``photos_per_view`` virtual photos of this view; of a pair, which has one photo, the view and parts of it."""
+        if "ldr" in views:
+            pair = _pairs.given(views, self.config.network.peak)
+            more = range(self.config.photos_per_view - 1)
+            return [
+                sample(*p, self.config) for p in (pair, *(_pairs.window(*pair, self.config.working_size, rng) for _ in more))
+            ]
         return [photograph(views["hdr"], self.config, rng) for _ in range(self.config.photos_per_view)]
 
     def see(self, pictures: Pictures) -> None:
