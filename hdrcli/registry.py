@@ -27,6 +27,7 @@ _KINDS = {
     "networks": "network",
     "perception": "guide",
     "losses": "loss",
+    "engines": "engine",
 }
 
 

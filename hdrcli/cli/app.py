@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from hdrcli import __version__
-from hdrcli.cli import data, doctor, evaluate, expand, info, models, tonemap, train, view
+from hdrcli.cli import batch, data, doctor, evaluate, expand, info, models, tonemap, train, view
 from hdrcli.cli.exits import ExitCode, code_of
 from hdrcli.cli.options import Debug, Invocation
 from hdrcli.cli.presentation import GENERAL, PROGRAM, Command, Group, complaint, printable
@@ -34,6 +34,7 @@ app.command("expand", cls=Command, short_help="Photos to HDR (LDR -> HDR).", epi
 app.command("tonemap", cls=Command, short_help="HDR files to pictures for any screen (HDR -> LDR).", epilog=tonemap.EXAMPLES)(
     tonemap.tonemap
 )
+app.command("batch", cls=Command, short_help="Many files, resumable.", epilog=batch.EXAMPLES)(batch.batch)
 app.command("info", cls=Command, short_help="What is in a picture, and what clipped.", epilog=info.EXAMPLES)(info.info)
 app.command("view", cls=Command, short_help="Show pictures in the terminal, or on a page.", epilog=view.EXAMPLES)(view.view)
 app.command("train", cls=Command, short_help="Train generators on photos and HDR scenes.", epilog=train.EXAMPLES)(train.train)

@@ -241,7 +241,7 @@ def _recipe(ctx: typer.Context, extension: str, options: Mapping[str, Any]) -> R
         parameters=parse_pairs(o["parameter"], "-p"),
         ev=o["ev"],
         bits=o["bits"],
-        model=o["model"],
+        model=_toning_model(o["model"], extension),
         backend=o["backend"].value,
         device=device,
         auto_exposure=o["auto_exposure"],
@@ -290,13 +290,24 @@ def _check_engine(name: str) -> None:
         raise
 
 
+def _toning_model(name: str, extension: str) -> str:
+    """The bundle that tone-maps: the model, or the usual one where the name can only be meant for what is expanded."""
+    from hdrcli.conversion import TonemapOptions, is_operator
+
+    return TonemapOptions().model if _may_expand(extension) and is_operator(name) else name
+
+
+def _may_expand(extension: str) -> bool:
+    from hdrcli import formats
+
+    return "hdr" in formats.module_for_output(Path(f"x{extension}")).HOLDS
+
+
 def _display_primaries(name: str, extension: str) -> str:
     """Of tone-mapped pictures: what was asked for, or sRGB where that can only be meant for expanded ones."""
-    from hdrcli import formats
     from hdrcli.conversion import DISPLAYS
 
-    both = "hdr" in formats.module_for_output(Path(f"x{extension}")).HOLDS
-    return "srgb" if name == "keep" or (both and name not in DISPLAYS) else name
+    return "srgb" if name == "keep" or (_may_expand(extension) and name not in DISPLAYS) else name
 
 
 def _on_command_line(ctx: typer.Context) -> Any:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrcli.color import luminance
+from hdrcli.camera import exposure_alignment
+from hdrcli.color import Transfer, decoding_table, encode, luminance
 from hdrcli.metrics.ssim import ssim
 
 Plane = NDArray[np.float32]
@@ -30,6 +31,7 @@ _SIDE = 160
 _WINDOW = 11  # pixels, of SSIM
 _SAMPLES = 1 << 16
 _STEPS = 6  # of Gauss-Newton
+_DETAIL = 8.0  # pixels; what is larger has no say in offsets
 _FLAT = 0.03  # code values this near to black and white count as clipped
 # Rec.709 weights on codes: Y' of a photo
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -97,6 +99,20 @@ def brightness_of_light(light: NDArray[np.float32]) -> Plane:
     positive = y[y > 0]
     floor = float(np.median(positive)) * 2.0**-12 if positive.size else 1.0
     return np.log2(np.maximum(y, np.float32(max(floor, 1e-30))))
+
+
+def brightness_of_shot(light: NDArray[np.float32], codes: NDArray[Any]) -> Plane:
+    """Y' of the 8-bit sRGB photo that would be taken of this light, ``(H, W, 3)``, at the exposure of the photo ``codes``.
+
+    As :func:`brightness_of_light` for most pictures, but coloured light is as bright as in photos. If nothing tells the
+    exposure, it is that.
+    """
+    eight = codes if codes.dtype == np.uint8 else (codes >> 8).astype(np.uint8)
+    factor = exposure_alignment(decoding_table(Transfer.SRGB, 256)[eight], light, eight)
+    if factor == 1.0:
+        return brightness_of_light(light)
+    shot = encode(np.clip(light / np.float32(factor), 0, 1), Transfer.SRGB)
+    return np.asarray(shot.astype(np.float32) @ _LUMA)
 
 
 def as_photographed(light: Plane, photo: Plane) -> Plane:
@@ -172,6 +188,8 @@ def _refined(photo: Plane, matched: Plane, window: Plane, y: float, x: float) ->
     import cv2
 
     weight = window * (photo > _FLAT) * (photo < 1 - _FLAT)
+    # detail alone: no curve makes large coloured areas of both equally bright
+    photo, matched = (plane - cv2.GaussianBlur(plane, (0, 0), _DETAIL) for plane in (photo, matched))
     for _ in range(_STEPS):
         found = moved(matched, y, x)
         down, right = (cv2.Sobel(found, cv2.CV_32F, *order, scale=1 / 8) for order in ((0, 1), (1, 0)))

@@ -17,7 +17,7 @@ from hdrcli.batch.planning import Rules
 from hdrcli.batch.recipe import Recipe
 from hdrcli.batch.running import Batch, Summary, run
 from hdrcli.batch.work import Outcome
-from hdrcli.conversion import ExpandOptions
+from hdrcli.conversion import ExpandOptions, TonemapOptions
 from hdrcli.image import Image
 
 LINEAR = ExpandOptions(model="linear", half=True)
@@ -53,7 +53,8 @@ class Deadly(Recipe):
 
 
 def recipe(extension: str = ".exr", **changed: object) -> Recipe:
-    return Recipe(extension, **{"expand": LINEAR, **changed})  # type: ignore[arg-type]
+    usual = {"expand": LINEAR, "tonemap": TonemapOptions(operator="agx")}
+    return Recipe(extension, **{**usual, **changed})  # type: ignore[arg-type]
 
 
 def batch(source: Path | Iterable[Path], out: Path, made: Recipe | None = None, **rules: bool) -> Batch:

@@ -81,9 +81,9 @@ def test_version_and_module() -> None:
         (["expand", "a.jpg", "--reconstruct", "some"], "'highlights', 'all'"),
         (["expand", "a.jpg", "--ev"], "requires an argument"),
         (["expand", "a.jpg", "-v", "-q"], "exclude each other"),
-        (["tonemap"], "Missing argument 'IN'"),
+        (["tonemap"], "Missing argument 'IN...'"),
         (["models", "shwo"], "'show'"),
-        (["train", "--out", "run"], "Missing option '--hdr'"),
+        (["train", "--out", "run", "--max-steps", "1"], "give --hdr with a folder"),
     ],
 )
 def test_usage_errors_are_one_line(cli: Cli, arguments: list[str], words: str) -> None:

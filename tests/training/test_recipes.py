@@ -23,8 +23,9 @@ def test_every_recipe_that_comes_along_fits_its_objective(name):
     registry.build(registry.load(objectives, recipe.objective).Config, dict(recipe.options))
 
 
-def test_the_three_are_there():
-    assert recipes.names() == ("llm-hdr", "llm-hdr-small", "paired")
+def test_those_of_the_three_systems_are_there():
+    systems = {"llm-hdr", "llm-hdr-small", "paired", "hdr-cgan", "hdr-cgan-small", "hybrid", "hybrid-small"}
+    assert systems | {"toning", "segmentation"} == set(recipes.names())
 
 
 def test_the_papers_schedule():

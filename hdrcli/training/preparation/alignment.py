@@ -28,6 +28,7 @@ from hdrcli.training.agreement import (
     as_photographed,
     brightness_of_light,
     brightness_of_photo,
+    brightness_of_shot,
     moved,
     offset,
     overlap,
@@ -107,15 +108,16 @@ def align(pair: PairFile, name: str, out: Path | None, *, overwrite: bool = Fals
     except HdrcliError as error:
         return Aligned(pair, name, fault=str(error))
     codes, light = photo.pixels, _floats(scene)
-    gray, bright = brightness_of_photo(photo.codes), _brightness(scene)
-    way, found = register(gray, bright)
+    gray = brightness_of_photo(photo.codes)
+    way, found = register(gray, brightness_of_light(_rec709(light, scene)))
     if found < ENOUGH:
         return Aligned(pair, name, likeness=found, fault=f"show different things (likeness {found:.2f})")
-    light, bright = np.ascontiguousarray(way.of(light)), np.ascontiguousarray(way.of(bright))
+    light = np.ascontiguousarray(way.of(light))
     resized = codes.shape[:2] != light.shape[:2]
     if resized:
         shape = min(codes.shape[:2], light.shape[:2])
-        codes, light, gray, bright = (_to(values, shape) for values in (codes, light, gray, bright))
+        codes, light, gray = (_to(values, shape) for values in (codes, light, gray))
+    bright = brightness_of_shot(_rec709(light, scene), codes)
     down, right = _offset(gray, bright)
     rows, columns = overlap(codes.shape, down, right)
     found = overlap_ssim(gray, bright, down, right) or found
@@ -139,8 +141,8 @@ def _floats(scene: Image) -> NDArray[np.float32]:
     return np.nan_to_num(scene.pixels.astype(np.float32), nan=0.0)
 
 
-def _brightness(scene: Image) -> Plane:
-    return brightness_of_light(np.maximum(converted(_floats(scene), scene.primaries, Primaries.BT709), 0))
+def _rec709(light: NDArray[np.float32], scene: Image) -> NDArray[np.float32]:
+    return np.maximum(np.asarray(converted(light, scene.primaries, Primaries.BT709), np.float32), 0)
 
 
 def _to(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -154,7 +156,7 @@ def _to(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _offset(photo: Plane, light: Plane) -> tuple[float, float]:
-    """In pixels; 0 where it is tiny, or where moving makes the two hardly more alike. Brightness in stops for ``light``."""
+    """In pixels; 0 where it is tiny, or where moving makes the two hardly more alike."""
     middle = tuple(slice(max(0, (side - _LARGEST) // 2), max(0, (side - _LARGEST) // 2) + _LARGEST) for side in photo.shape)
     a, b = photo[middle], light[middle]
     down, right = offset(a, b)

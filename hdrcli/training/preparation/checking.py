@@ -22,6 +22,7 @@ from hdrcli.training.reading import read
 from hdrcli.training.sources import Domain, SceneFile
 
 TOO_BRIGHT = 2.0**12  # the hybrid autoencoder's training leaves HDR with brighter values out
+NEGATIVE = 0.01  # share of pixels: colours outside of the file's primaries leave some below 0, which harm nothing
 MIDDLE = 0.18  # where the median luminance lies when a scene is seen without a photo
 _LEAST = 50  # well-exposed pixels
 _DEPTHS = {"uint8": "8 bit", "uint16": "16 bit", "float16": "half", "float32": "float"}
@@ -154,7 +155,7 @@ def _light(known: FileFacts, image: Image) -> FileFacts:
         faults.append("holds no light above white (with its median luminance at 0.18)")
     if brightest > TOO_BRIGHT:
         faults.append(f"its brightest value, {brightest:.4g}, is above 2^12")
-    if found.negative:
+    if found.negative > NEGATIVE:
         faults.append(f"{100 * found.negative:.2g} % of its pixels have negative values, which count as 0")
     return replace(known, median=median, brightest=brightest, stops=stops, faults=tuple(faults))
 

@@ -61,7 +61,7 @@ def test_turned_partners_are_turned_back_without_loss(tmp_path, way):
 def test_moved_partners_are_moved_back_and_both_cropped(tmp_path, quarters):
     light = detailed()
     found = align(write(tmp_path, light, detailed(*quarters)), "one", tmp_path / "out")
-    assert (found.down, found.right) == pytest.approx([q / 4 for q in quarters], abs=0.2)
+    assert (found.down, found.right) == pytest.approx([q / 4 for q in quarters], abs=0.15)
     photo, hdr = read_both(tmp_path / "out")
     assert photo.pixels.shape == hdr.pixels.shape == (found.size[1], found.size[0], 3)
     top, left = (int(np.ceil(max(d, 0))) for d in (found.down, found.right))
