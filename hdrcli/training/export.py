@@ -412,10 +412,17 @@ def _data(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dict[st
     """What all runs that led here were trained on."""
     scenes = _union(state, history, "scenes")
     photos = _union(state, history, "photos")
-    seen = "HDR scenes and unpaired LDR photos" if photos else "HDR scenes seen through the virtual camera (hdrcli/camera.py)"
+    pairs = int(state.get("pairs", 0))
+    virtual = "HDR scenes seen through the virtual camera (hdrcli/camera.py)"
+    seen = "HDR scenes and unpaired LDR photos" if photos else virtual
+    if pairs:
+        real = "pairs of LDR photos and HDR pictures"
+        seen = real if pairs == len(state.get("scenes", ())) and not history else f"{real}; {virtual}"
     data: dict[str, Any] = {"domain": seen, "scenes": len(scenes)}
     if photos:
         data["photos"] = len(photos)
+    if pairs:
+        data["pairs"] = pairs
     if not all("scenes" in run for run in history):
         data["not_recorded"] = "scenes of a run this one started from"
     licences: dict[str, list[str]] = {}

@@ -140,6 +140,17 @@ class TestHistory:
         assert [(run["seed"], run["scenes"]) for run in card["training"]["started_from"]] == [(7, 2), (7, 2)]
         assert "not_recorded" not in card["data"]
 
+    @pytest.mark.parametrize(
+        ("pairs", "domain"),
+        [(0, "HDR scenes seen"), (1, "pairs of LDR photos and HDR pictures; HDR scenes seen"), (2, "pairs of LDR photos")],
+    )
+    def test_pairs_are_told_from_virtual_photos(self, pairs, domain):
+        state = {"scenes": [["a", "CC0-1.0"], ["b", "CC0-1.0"]], "photos": [], "pairs": pairs}
+        data = export._data(state, [])
+        assert data["domain"].startswith(domain)
+        assert ("HDR scenes" in data["domain"]) == (pairs < 2)
+        assert data.get("pairs", 0) == pairs
+
     def test_runs_that_recorded_no_scenes_are_tolerated_and_named(self, trained_run):
         card = self.card(trained_run, [{"steps": 3, "minutes": 0.1, "options": {"threads": None}}])
         assert card["data"]["scenes"] == 2

@@ -72,7 +72,10 @@ class Objective(Protocol):
 
         ``views["hdr"]``: ``(S, S, 3) float32`` scene radiance, scene's median luminance 0.18; ``views["ldr"]``: ``(S, S, 3)
         uint8`` sRGB codes; ``views["hdr_frame"]``, ``views["ldr_frame"]``: what part of which picture they show, packed as
-        :class:`hdrcli.training.datasets.Frame` does. Runs in worker processes: torch on the CPU only, no state.
+        :class:`hdrcli.training.datasets.Frame` does. Of a system of the one domain "hdr", ``views["ldr"]`` may be there too:
+        the photo of a pair, the same part of it; ``views["hdr"]`` is then at the photo's exposure. A system that does not
+        learn from pairs says ``takes_pairs = False``, and never gets one. Runs in worker processes:
+        torch on the CPU only, no state.
         """
         ...
 
