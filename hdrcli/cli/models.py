@@ -156,6 +156,9 @@ def export(
     into: Annotated[
         Path | None, typer.Option("--into", metavar="DIR", help="Put the run's G_X into this bundle instead.")
     ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Weights rounded to 16 bits: half the size, computed in 32 all the same.")
+    ] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> int:
@@ -170,9 +173,9 @@ def export(
         if (output is None) == (into is None):
             raise UsageError("needs -o or --into, one of them", remedy="name the bundle's folder with -o")
         if into is not None:
-            folder = add_way_back(run, into, overwrite=overwrite)
+            folder = add_way_back(run, into, overwrite=overwrite, half=half)
         elif output is not None:
-            folder = write_bundle(run, output, overwrite=overwrite)
+            folder = write_bundle(run, output, overwrite=overwrite, half=half)
     say.result(f"{printable(run)} -> {printable(folder)}")
     return ExitCode.OK
 

@@ -144,7 +144,8 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="What is trained, and how: paired, llm-hdr, llm-hdr-small, or a .toml file [default: by the data and device].",
+            help="paired; llm-hdr, hdr-cgan, hybrid (each -small, too); toning; segmentation; or a .toml file "
+            "[default: by the data and device].",
             rich_help_panel=MODEL,
         ),
     ] = None,

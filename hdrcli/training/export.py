@@ -93,10 +93,11 @@ def example_inputs(export: Export, batch: int, height: int, width: int, seed: in
     return tuple(torch.rand(batch, 3, height, width, generator=generator) for _ in export.inputs)
 
 
-def export_onnx(export: Export, path: Path) -> float:
+def export_onnx(export: Export, path: Path, *, half: bool = False) -> float:
     """Write the network as ONNX with dynamic batch, height and width; check it against torch; return the largest difference.
 
-    Weights are stored in the one file. Raises MissingExtra without onnx, ModelError if parity fails.
+    Weights are stored in the one file. ``half``: they are rounded to float16, in the network too, and stored so: a file of half
+    the size, which computes in float32 all the same. Raises MissingExtra without onnx, ModelError if parity fails.
     """
     try:
         import onnx  # noqa: F401
@@ -108,6 +109,8 @@ def export_onnx(export: Export, path: Path) -> float:
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # tells of torchvision, which nothing here needs
     network = export.network.cpu().float().to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    if half:
+        _round(network)
     side = export.multiple * 8
     names = {0: torch.export.Dim("batch", min=1, max=256)}
     steps = {2: torch.export.Dim("h", min=1, max=256), 3: torch.export.Dim("w", min=1, max=256)}
@@ -130,6 +133,8 @@ def export_onnx(export: Export, path: Path) -> float:
     assert program is not None
     program.save(str(path), external_data=False)
     _strip(path)
+    if half:
+        _store_halves(path)
     worst = max(
         _difference(export, network, path, shape) for shape in ((1, side, side), (3, export.multiple, 3 * export.multiple))
     )
@@ -139,6 +144,38 @@ def export_onnx(export: Export, path: Path) -> float:
             f"ONNX and torch differ by {worst:.2g}, more than {PARITY:g}", where=path, remedy="report this as a bug"
         )
     return worst
+
+
+_FEW = 1024  # values; smaller tensors are kept as they are
+
+
+@torch.no_grad()
+def _round(network: nn.Module) -> None:
+    """Weights to the nearest float16, in place. Raises ModelError for one that float16 does not hold."""
+    for name, value in network.state_dict(keep_vars=True).items():
+        if value.is_floating_point() and value.numel() >= _FEW:
+            if value.detach().abs().max() > torch.finfo(torch.float16).max:
+                raise ModelError(f"{name} holds values beyond float16", remedy="export it without --half")
+            value.copy_(value.half().float())
+
+
+def _store_halves(path: Path) -> None:
+    """Large float32 constants of a graph as float16, with a cast where they are used (a runtime folds it when it loads)."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for constant in model.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype == np.float32 and values.size >= _FEW:
+            name = constant.name
+            constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.save(model, path)
 
 
 def _strip(path: Path) -> None:
@@ -173,11 +210,11 @@ def _difference(export: Export, network: nn.Module, path: Path, shape: tuple[int
     return float((torch.from_numpy(result) - expected).abs().nan_to_num(nan=float("inf")).max())
 
 
-def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
+def write_bundle(run: Path, target: Path, *, overwrite: bool = False, half: bool = False) -> Path:
     """Export a run's averaged generators as a bundle: ``target/{model.toml, g_y.onnx, g_x.onnx}``, those that the run trains.
 
-    Returns ``target``. The folder appears only when it is whole. Raises OutputExists, MissingModel for a folder without a run,
-    ModelError if the export does not agree with torch.
+    Returns ``target``. ``half``: see :func:`export_onnx`. The folder appears only when it is whole. Raises OutputExists,
+    MissingModel for a folder without a run, ModelError if the export does not agree with torch.
     """
     state = _state(run)
     if target.exists() and not overwrite:
@@ -196,7 +233,7 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
             f"can't be written: {error.strerror}", where=target, remedy="check rights and free space"
         ) from error
     try:
-        parity = {export.file: export_onnx(export, temporary / export.file) for export in exports}
+        parity = {export.file: export_onnx(export, temporary / export.file, half=half) for export in exports}
         files = {name: hashlib.sha256((temporary / name).read_bytes()).hexdigest() for name in parity}
         card = model_card(state, exports, files, parity)
         (temporary / "model.toml").write_text(card, encoding="utf-8")
@@ -213,7 +250,7 @@ def write_bundle(run: Path, target: Path, *, overwrite: bool = False) -> Path:
     return target
 
 
-def add_way_back(run: Path, bundle: Path, *, overwrite: bool = False) -> Path:
+def add_way_back(run: Path, bundle: Path, *, overwrite: bool = False, half: bool = False) -> Path:
     """Put a run's G_X into a bundle that is there: ``g_x.onnx`` and its table on the card. Returns ``bundle``.
 
     Raises MissingModel for a run without one, OutputExists if the bundle has one already, ModelError for a folder that is no
@@ -229,7 +266,7 @@ def add_way_back(run: Path, bundle: Path, *, overwrite: bool = False) -> Path:
     if export.file in card["files"] and not overwrite:
         raise OutputExists(f"has {export.file} already", where=bundle, remedy="use --overwrite to replace it")
     with formats.whole_file(bundle / export.file, overwrite=True) as temporary:
-        parity = export_onnx(export, temporary)
+        parity = export_onnx(export, temporary, half=half)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     history = state.get("history", [])
     card["g_x"] = _about(export, parity) | {"training": _training(state, history), "data": _data(state, history)}

@@ -140,6 +140,18 @@ class TestHistory:
         assert [(run["seed"], run["scenes"]) for run in card["training"]["started_from"]] == [(7, 2), (7, 2)]
         assert "not_recorded" not in card["data"]
 
+    def test_weights_may_be_stored_as_halves(self, trained_run, exported_bundle, tmp_path):
+        folder = export.write_bundle(trained_run, tmp_path / "half", half=True)
+        bundle = bundles.read(folder)
+        bundles.verify(bundle)
+        assert bundle.card["domain"]["parity"] <= 1e-4
+        sizes = [(f / "g_y.onnx").stat().st_size for f in (folder, exported_bundle)]
+        assert sizes[0] < 0.75 * sizes[1]
+        rng = np.random.default_rng(0)
+        given = {name: rng.random((1, 3, 64, 64), dtype=np.float32) for name in ("ldr", "clip")}
+        half, whole = (onnx_backend.load(bundles.read(f), "cpu")(given) for f in (folder, exported_bundle))
+        assert 0 < np.abs(half - whole).max() < 0.01
+
     @pytest.mark.parametrize(
         ("pairs", "domain"),
         [(0, "HDR scenes seen"), (1, "pairs of LDR photos and HDR pictures; HDR scenes seen"), (2, "pairs of LDR photos")],
