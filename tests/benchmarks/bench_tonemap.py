@@ -139,7 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hdr", type=Path, help="picture to use instead of the sample room")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--operators", nargs="+", default=list(registry.names("hdrcli.tonemapping")))
+    parser.add_argument("--operators", nargs="+", default=[*registry.names("hdrcli.tonemapping"), "learned"])
     parser.add_argument("--slow", action="store_true", help="also run pfstools' operators that take minutes")
     options = parser.parse_args()
     os.environ |= {"QT_QPA_PLATFORM": "offscreen", "OMP_WAIT_POLICY": "passive"}  # Luminance HDR asks for a display otherwise

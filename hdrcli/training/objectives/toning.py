@@ -43,7 +43,7 @@ class Config:
     """Options of toning.
 
     ``network``: G_X. ``working_size``: side of the images. ``structure_weight``, ``naturalness_weight``: of 1 - S and -log N.
-    ``excess_weight``: of :func:`excess`. ``exposures``: stops either way that scenes are shown at. ``halvings``: pictures are
+    ``smooth_weight``: of :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``: pictures are
     judged as if they had 2^n times the working size, which is what they are looked at, at least.
 
     Raises UsageError for options out of range.
@@ -66,8 +66,8 @@ class Config:
     batch_size: int = 4
     learning_rate: float = 1e-3
     structure_weight: float = 1.0
-    naturalness_weight: float = 0.08
-    excess_weight: float = 1.5
+    naturalness_weight: float = 0.1
+    smooth_weight: float = 2.0
     exposures: float = 2.0
     halvings: int = 1
 
@@ -83,7 +83,7 @@ class Config:
             raise UsageError(f"{self.halvings} is not within 0..3", where="halvings", remedy="1 is usual")
         if not self.learning_rate > 0:
             raise UsageError(f"{self.learning_rate:g} is not above 0", where="learning_rate", remedy="use more")
-        for name in ("structure_weight", "naturalness_weight", "excess_weight", "exposures"):
+        for name in ("structure_weight", "naturalness_weight", "smooth_weight", "exposures"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{getattr(self, name):g} is negative", where=name, remedy="use 0 or more")
 
@@ -109,15 +109,16 @@ def _box(plane: Tensor) -> Tensor:
     return functional.avg_pool2d(padded, 2 * RADIUS + 1, stride=1)
 
 
-def excess(gain: Tensor, light: Tensor) -> Tensor:
-    """How much more contrast pixels have with their neighbours than in the scene, in stops: halos, shadows from nowhere.
+def unevenness(gain: Tensor, light: Tensor) -> Tensor:
+    """How much a gain, in stops, differs from pixel to pixel where the scene does not: halos, and shadows from nowhere.
 
-    Mean over pairs of neighbours. Contrast may be compressed as structure wants it. Without this term TMQI is glad of every
-    gradient of a sky that is steeper than the sky's.
+    Mean over pairs of neighbours of the gain's absolute difference times exp(-2 d), d: the scene's difference in stops. Without
+    it TMQI is glad of every gradient of a sky that is steeper than the sky's. (A term about nothing but contrast beyond the
+    scene's leaves skies darker still, at the same TMQI.)
     """
     scene = torch.log2(luminance(light) + 2.0**-10)
-    more = [((scene + gain).diff(dim=d).abs() - scene.diff(dim=d).abs()).clamp(min=0).mean() for d in (2, 3)]
-    return torch.stack(more).sum()
+    parts = [(gain.diff(dim=d).abs() * torch.exp(-2 * scene.diff(dim=d).abs())).mean() for d in (2, 3)]
+    return torch.stack(parts).sum()
 
 
 class Toning:
@@ -169,13 +170,13 @@ class Toning:
         config = self.config
         light = from_t(batch["t"], config.network.peak)
         brighter = torch.exp2(batch["ev"].flatten() / _GAMMA).clamp(max=1.8)
-        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "excess": []}
+        terms: dict[str, list[Tensor]] = {"structure": [], "naturalness": [], "smooth": []}
         for image in self.networks["g_x"].iterate(batch["t"]):  # type: ignore[operator]
             shown, gain = applied(image.float().clamp(0, 1), light)
             codes = linear_to_srgb(shown).expand(-1, 3, -1, -1)
             terms["structure"].append(structure_loss(light, codes, config.halvings))
             terms["naturalness"].append(naturalness_loss(codes, brighter, config.halvings))
-            terms["excess"].append(excess(gain, light))
+            terms["smooth"].append(unevenness(gain, light))
         means = {name: torch.stack(values).mean() for name, values in terms.items()}
         total = torch.stack([getattr(config, f"{name}_weight") * value for name, value in means.items()]).sum()
         return {"loss": total, **means}
