@@ -30,6 +30,7 @@ from hdrcli.camera import SCORING, Camera, View, clipped_share, exposure_alignme
 from hdrcli.color import Transfer, decoding_table
 from hdrcli.conversion import ExpandOptions, expand, load_generator
 from hdrcli.image import Image
+from hdrcli.inference.bundles import packaged_folder
 from hdrcli.inference.working import blend_table
 from hdrcli.training.datasets import MANIFEST, Scene, find_scenes, load_scenes
 from hdrcli.training.export import add_scores
@@ -171,11 +172,12 @@ def contact_sheet(taken: list[Photo], predict: Predict, path: Path, count: int =
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="folder with HDR scenes and manifest.csv")
-    parser.add_argument("--model", action="append", default=[], help="bundle or run folder; may be repeated (default: default)")
+    parser.add_argument("--model", action="append", default=[], help="bundle or run folder, repeatable [all in models/]")
     parser.add_argument("--out", type=Path, help="where to write the JSON (default: print only)")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of 20 views of the first model")
     parser.add_argument("--constant", type=float, help="gain of the row 'constant'; fitted on the train split if not given")
     options = parser.parse_args(arguments)
+    options.model = options.model or sorted(f.name for f in packaged_folder().iterdir() if (f / "g_y.onnx").is_file())
     taken = list(photos(load_scenes(find_scenes([options.data], "val").files, print)))
     gain = options.constant or fit_constant(load_scenes(find_scenes([options.data], "train").files, print))
     operators = ["linear", "akyuz07", "landis02"]
@@ -183,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows["constant"] = constant_gain(gain)
     for operator in operators[1:]:
         rows[operator] = lambda image, name=operator: expand(image, ExpandOptions(model=name)).image.pixels  # type: ignore[misc]
-    rows |= model_rows(options.model or ["default"])
+    rows |= model_rows(options.model)
     results = {}
     for name, predict in rows.items():
         values = [measure(predict(_image(p)), p) for p in taken]
@@ -199,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.out:
         data = f"split val of {options.data.name}, manifest sha256 {digest(options.data / MANIFEST)}"
         scenes = f"{len({p.scene for p in taken})} scenes, {VIEWS} views each, {SIZE} x {SIZE}"
-        models = {m: load_generator(m) for m in options.model or ["default"]}
+        models = {m: load_generator(m) for m in options.model}
         protocol = {
             "definition": " ".join((__doc__ or "").split()),
             "data": f"{data}: {scenes}",

@@ -32,6 +32,7 @@ from hdrcli.metrics.tmqi import tmqi
 from hdrcli.training.datasets import MANIFEST, Scene, find_scenes, load_scenes
 
 SEED, HEIGHT, WIDTH, VIEWS = 20261120, 512, 640, 4
+CELL, ACROSS = (152, 122), 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +72,23 @@ def interval(values: dict[str, list[float]]) -> tuple[float, list[float]]:
 
 
 def sheet(taken: list[Seen], rows: dict[str, list[NDArray[np.uint8]]], path: Path, count: int = 10) -> None:
-    """A column for each operator, a row for each of ``count`` views, labelled."""
+    """One view of each of ``count`` scenes (rows) by every operator (columns, labelled), nine operators side by side."""
     import cv2
 
-    chosen = range(0, len(taken), max(1, len(taken) // count))[:count]
+    first = list({view.scene: number for number, view in reversed(list(enumerate(taken)))}.items())[::-1]
+    chosen = [number for _, number in first[:count]]
     columns = []
     for name, pictures in rows.items():
-        cells = [cv2.resize(pictures[i], (256, 205), interpolation=cv2.INTER_AREA) for i in chosen]
-        head = np.full((22, 256, 3), 255, np.uint8)
-        cv2.putText(head, name, (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        cells = [cv2.resize(pictures[i], CELL, interpolation=cv2.INTER_AREA) for i in chosen]
+        head = np.full((18, CELL[0], 3), 255, np.uint8)
+        cv2.putText(head, name, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         columns.append(np.vstack([head, *cells]))
+    blank = np.full_like(columns[0], 255)
+    blocks = [columns[n : n + ACROSS] for n in range(0, len(columns), ACROSS)]
+    blocks = [block + [blank] * (min(ACROSS, len(columns)) - len(block)) for block in blocks]
+    picture = np.vstack([np.hstack(block) for block in blocks])[..., ::-1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.hstack(columns)[..., ::-1]):
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 82]):
         raise RuntimeError(f"{path}: can't be written")
 
 
@@ -92,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="default", help="bundle or run folder whose G_X is 'learned'")
     parser.add_argument("--operator", action="append", default=[], help="only these; may be repeated")
     parser.add_argument("--out", type=Path, help="where to write the JSON (default: print only)")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet of 10 views")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of 10 scenes")
     options = parser.parse_args(arguments)
     taken = list(views(load_scenes(find_scenes([options.data], "val").files, print)))
     operators = options.operator or [*registry.names("hdrcli.tonemapping"), LEARNED]
