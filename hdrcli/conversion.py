@@ -501,11 +501,14 @@ def _learned(
         return _linear_rows(image, 0.0, rows)
 
     exposure = 1.0 if options.auto_exposure is False else None
-    if steady is not None and exposure is None:
+    if steady is not None:
         scene = _scene(image, Primaries.BT709)
         steady.begin(number, log_average(luminance_of(scene)))
-        exposure = steadied(replace(scene, steady=steady), "scene", learned.automatic_exposure(scene.sample))
+        if exposure is None:
+            exposure = steadied(replace(scene, steady=steady), "scene", learned.automatic_exposure(scene.sample))
     toning = learned.prepare(generator, light, image.height, image.width, exposure, options.ev)
+    if steady is not None:  # the network answers to what moves; a line, gain over luminance, hardly minds where that is
+        toning = replace(toning, lines=steady(f"lines {toning.lines.shape}", toning.lines))
     primaries = DISPLAYS[options.primaries]
     if primaries is Primaries.BT709:
         return lambda rows: toning.apply(light(rows), rows.start)

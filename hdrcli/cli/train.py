@@ -500,6 +500,7 @@ def _export(say: Presenter, run: Path) -> int:
     """Weights and bundle at the end. Without the packages for them the run is still a success, and can be exported later."""
     from hdrcli.inference import bundles
     from hdrcli.training.export import write_bundle, write_weights
+    from hdrcli.training.loop import BEST
 
     try:
         with training_extra("writing safetensors"):
@@ -513,6 +514,8 @@ def _export(say: Presenter, run: Path) -> int:
         say.warning(run, f"no bundle written: {error}")
     else:
         say.result(f"{printable(run)} -> {printable(bundle)}; use it: {uses(bundles.read(bundle).roles, str(bundle))}")
+    if (run / BEST).is_dir():
+        say.note(f"scored best on --val: {printable(run / BEST)}, another bundle by hdrcli models export")
     return ExitCode.OK
 
 

@@ -107,6 +107,9 @@ def batches_per_epoch(objective: Objective, pictures: Pictures) -> int:
     return max(1, math.ceil(max(len(p) for p in pictures.values()) / objective.views_per_batch))
 
 
+BEST = "best"  # folder in a run, of the generators that scored best on --val
+
+
 def takes_pairs(objective: Objective) -> bool:
     """Does the system learn from photos and their truth? Those of scenes alone do, unless their ``takes_pairs`` denies it."""
     return bool(getattr(objective, "takes_pairs", tuple(objective.domains) == ("hdr",)))
@@ -195,6 +198,7 @@ class _Run:
     ) -> None:
         self.objective, self.pictures, self.config, self.folder, self.fabric = objective, pictures, config, folder, fabric
         self.history, self.validation, self.observe, self.report = history, validation, observe, report
+        self.best = math.inf
         self.leads = fabric.global_rank == 0
         self.raw: dict[str, nn.Module] = dict(objective.networks.items())
         objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -247,26 +251,32 @@ class _Run:
         """What a checkpoint holds. Every process must come here: each has random states and pools of its own."""
         own = {"rng": _random_state(), "objective": self.objective.state()}
         processes = gathered(self.fabric, own)
+        return self._averages() | {
+            "networks": self._networks().state_dict(),
+            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "processes": processes,
+            "batches": self.batches,
+            "skipped": self.skipped,
+            "best": self.best,
+            "digests": {domain: [p.digest for p in chosen] for domain, chosen in self.pictures.items()},
+        }
+
+    def _averages(self) -> dict[str, Any]:
+        """The averaged generators and what a card says of them: what an export needs of a checkpoint."""
         exports = self.objective.export(self.averaged)
         return {
             "description": self.objective.describe(),
             "generator": exports[0].description(),
             "generators": {export.file: export.description() for export in exports},
-            "networks": self._networks().state_dict(),
             "ema": self.averaged.state_dict(),
-            "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
-            "scaler": self.fabric.strategy.precision.state_dict(),
-            "processes": processes,
             "step": self.step,
-            "batches": self.batches,
-            "skipped": self.skipped,
             "elapsed": self.elapsed,
             "seed": self.config.seed,
             "history": self.history,
             "scenes": [[p.name, p.licence] for p in self.pictures.get("hdr", ())],
             "photos": [[p.name, p.licence] for p in self.pictures.get("ldr", ())],
             "pairs": sum(isinstance(p, Pair) for p in self.pictures.get("hdr", ())),
-            "digests": {domain: [p.digest for p in chosen] for domain, chosen in self.pictures.items()},
             "device": str(self.fabric.device),
             "torch": str(torch.__version__),
         }
@@ -290,6 +300,7 @@ class _Run:
         self.step, self.skipped, self.elapsed_before = old["step"], old.get("skipped", 0), old["elapsed"]
         self.batches_before = old.get("batches", self.step)
         self.history = old.get("history", [])
+        self.best = old.get("best", math.inf)
         processes = old.get("processes", [])
         if len(processes) == self.fabric.world_size:
             own = processes[self.fabric.global_rank]
@@ -601,6 +612,20 @@ class _Run:
         name = "clipped_log2_rmse"
         if name in values:
             self.report(f"val at step {self.step}: clipped log2-RMSE {values[name]:.3f} (linear {validation.linear[name]:.3f})")
+            self._keep_if_best(values[name])
+
+    def _keep_if_best(self, value: float) -> None:
+        """The averaged generators that scored best so far go to ``RUN/best``: unpaired losses don't tell when to stop."""
+        if not value < self.best:
+            return
+        try:
+            (self.folder / BEST).mkdir(exist_ok=True)
+            checkpoint.save(self._averages() | {"networks": {}, "score": value}, self.folder / BEST)
+        except (OSError, TrainingError) as error:
+            self._tell(f"not kept as the best: {error}", "not_saved")
+            return
+        self.best = value
+        self.journal.event("best", self.step, score=value)
 
     # interruptions --------------------------------------------------------------------------------------------------------
 

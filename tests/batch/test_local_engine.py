@@ -230,7 +230,7 @@ def test_an_output_folder_that_vanishes_ends_the_run(tmp_path: Path) -> None:
 
     summary = converted(source, out, report=remove)
     assert summary.stopped is not None
-    assert "has vanished" in summary.stopped
+    assert "has vanished" in summary.stopped or "its folder does not exist" in summary.stopped  # as it is being written
     assert summary.done >= 1
     assert summary.left >= 1
     assert not out.exists()

@@ -136,8 +136,8 @@ class TestTonemap:
     def test_ev_is_exposure_before_the_curve(self):
         light = smooth_scene(16, 16)
         keep = {"exposure": "keep"}
-        brighter = tonemap(hdr(light), TonemapOptions(parameters=keep, ev=1.0)).pixels
-        np.testing.assert_array_equal(brighter, tonemap(hdr(light * 2), TonemapOptions(parameters=keep)).pixels)
+        brighter = tonemap(hdr(light), TonemapOptions("reinhard", keep, ev=1.0)).pixels
+        np.testing.assert_array_equal(brighter, tonemap(hdr(light * 2), TonemapOptions("reinhard", keep)).pixels)
 
     def test_parameters_reach_the_operator(self):
         light = grey([1.0])
@@ -182,7 +182,7 @@ class TestTonemap:
         prepare = reinhard.prepare
         monkeypatch.setattr(reinhard, "prepare", lambda scene, p: seen.append(scene.sample.shape) or prepare(scene, p))
         light = np.random.default_rng(0).uniform(0, 2, (3000, 400, 3)).astype(np.float32)
-        codes = conversion.tonemap(hdr(light), TonemapOptions(dither=False)).pixels
+        codes = conversion.tonemap(hdr(light), TonemapOptions("reinhard", dither=False)).pixels
         assert len(seen) == 1
         assert 1 << 17 <= seen[0][0] * seen[0][1] <= 1 << 20
         exact = encode(shown(reinhard, light).astype(np.float64), Transfer.SRGB) * 255
@@ -191,7 +191,7 @@ class TestTonemap:
 
 def test_half_floats_are_taken_as_they_are():
     light = smooth_scene(8, 8).astype(np.float16)
-    keep = TonemapOptions(parameters={"exposure": "keep"})
+    keep = TonemapOptions("reinhard", {"exposure": "keep"})
     np.testing.assert_array_equal(
         tonemap(Image(light, Transfer.LINEAR), keep).pixels, tonemap(hdr(light.astype(np.float32)), keep).pixels
     )

@@ -70,7 +70,7 @@ class TestWhereItGoes:
 
     @pytest.fixture(autouse=True)
     def _quick(self, monkeypatch):
-        def quick(export_, path):
+        def quick(export_, path, *, half):
             path.write_bytes(b"network")
             return 0.0
 
@@ -94,7 +94,7 @@ class TestWhereItGoes:
         assert (tmp_path / "photos" / "a.jpg").exists()
 
     def test_a_failed_export_leaves_nothing(self, trained_run, tmp_path, monkeypatch):
-        def failing(export_, path):
+        def failing(export_, path, *, half):
             path.write_bytes(b"half")
             raise ModelError("differs")
 

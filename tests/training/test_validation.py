@@ -13,7 +13,8 @@ from hdrcli.camera import Camera, srgb_response
 from hdrcli.color import Transfer, decoding_table
 from hdrcli.errors import DataError
 from hdrcli.image import Image
-from hdrcli.training import loop, validation
+from hdrcli.inference import torch_backend
+from hdrcli.training import checkpoint, loop, validation
 from hdrcli.training.cache import Scene
 
 
@@ -110,3 +111,22 @@ def test_a_run_is_scored_while_it_trains_and_not_changed_by_it(tmp_path, hdr_fol
     assert scores[0]["scores"]["clipped_log2_rmse"] > 0
     assert scores[0]["linear"] == found.linear
     assert lines[0].startswith("val at step 1: clipped log2-RMSE ")
+
+
+def test_the_generators_that_scored_best_are_kept(tmp_path, hdr_folder, monkeypatch):
+    """Of scores 0.9, 0.5, 0.7, 0.6 those of step 2, as they were then; a resumed run knows what there was to beat."""
+    import torch
+
+    scenes = (Scene("a", smooth_scene(64, 128), True),)
+    found = validation.find(hdr_folder)
+    values = iter([0.9, 0.5, 0.7, 0.6, 0.55, 0.55])
+    monkeypatch.setattr(loop, "scores", lambda generator, chosen: {"clipped_log2_rmse": next(values)})
+    run = tmp_path / "run"
+    loop.train(objective(), scenes, short_loop(3, report_minutes=0.0), run, validation=found)
+    best = checkpoint.load_run(run / loop.BEST)
+    assert (best["step"], best["score"]) == (2, 0.5)
+    last = checkpoint.load_run(run)["ema"]
+    assert any(not torch.equal(value, last[name]) for name, value in best["ema"].items())
+    assert torch_backend.load(run / loop.BEST, "cpu").spec.inputs == ("ldr", "clip")
+    loop.train(objective(), scenes, short_loop(4, report_minutes=0.0), run, validation=found, resume=True)
+    assert checkpoint.load_run(run / loop.BEST)["step"] == 2

@@ -43,8 +43,8 @@ class Config:
     """Options of toning.
 
     ``network``: G_X. ``working_size``: side of the images. ``structure_weight``, ``naturalness_weight``: of 1 - S and -log N.
-    ``smooth_weight``: of :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``: pictures are
-    judged as if they had 2^n times the working size, which is what they are looked at, at least.
+    ``smooth_weight``: of :func:`unevenness`. ``exposures``: stops either way that scenes are shown at. ``halvings``: pictures
+    are judged as if they had 2^n times the working size, which is what they are looked at, at least.
 
     Raises UsageError for options out of range.
     """
