@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
             "seed": SEED,
             "constant_gain": gain,
             "operators": {name: str(registry.load("hdrcli.expansion", name).Parameters()) for name in operators},
-            "models": {m: f"sha256 {g.spec.digest}, {g.ran_on}" for m, g in models.items()},
+            "models": {Path(m).name: f"sha256 {g.spec.digest}, {g.ran_on}" for m, g in models.items()},
             "versions": {"hdrcli": __version__, "numpy": np.__version__, "opencv": version("opencv-python-headless")},
         }
         options.out.write_text(json.dumps({"protocol": protocol, "rows": results}, indent=1) + "\n", encoding="utf-8")
