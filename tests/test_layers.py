@@ -12,7 +12,7 @@ PACKAGE = Path(hdrcli.__file__).parent
 # lowest first; modules of one line don't import each other
 LAYERS = [
     {"errors"},
-    {"parallel"},
+    {"machine", "parallel"},
     {"color"},
     {"image"},
     {"registry"},

@@ -1,4 +1,4 @@
-"""How much memory a file will take, from its first bytes; how much there is."""
+"""How much memory a file will take, from its first bytes, and a run may take."""
 
 # Paths are text here: a third of the memory, and no errors for names that no file can have.
 # ruff: noqa: PTH116
@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from pathlib import Path
 
 from hdrcli.errors import HdrcliError, UsageError
+from hdrcli.machine import free_memory
 
 WORKER_BYTES = 260 << 20
 """What a worker process takes beside the photos, with libraries and a network. Measured: 70 to 260 MiB."""
@@ -94,38 +94,6 @@ def _by_pillow(path: str) -> int | None:
                 return picture.width * picture.height
     except Exception:  # damaged headers raise all sorts
         return None
-
-
-def free_memory() -> int:
-    """Bytes that can be had, as far as the system tells: what is free, or what a container still may take if that is less."""
-    found = [_number_after("/proc/meminfo", "MemAvailable:", 1024)]
-    limit, used = _number_in("/sys/fs/cgroup/memory.max"), _number_in("/sys/fs/cgroup/memory.current")
-    # of what a container uses, the cache of files can be had as well
-    cache = _number_after("/sys/fs/cgroup/memory.stat", "file ", 1) or 0
-    found.append(None if limit is None or used is None else max(limit - used + cache, 0))
-    known = [number for number in found if number is not None]
-    if known:
-        return min(known)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 4 << 30
-
-
-def _number_in(path: str) -> int | None:
-    try:
-        return int(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return None
-
-
-def _number_after(path: str, label: str, unit: int) -> int | None:
-    try:
-        with open(path, encoding="ascii") as file:
-            line = next((line for line in file if line.startswith(label)), None)
-    except (OSError, ValueError):
-        return None
-    return None if line is None else int(line.removeprefix(label).split()[0]) * unit
 
 
 def budget(text: str | None) -> int:

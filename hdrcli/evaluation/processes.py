@@ -23,13 +23,10 @@ from hdrcli import parallel
 from hdrcli.errors import HdrcliError
 from hdrcli.evaluation.pairs import Unit
 from hdrcli.evaluation.scoring import Plan, Scored, score
+from hdrcli.machine import few_threads, free_memory, interrupts_later
 
 Report = Callable[[int, str], None]  # how many pairs are done, and which was the last
 
-# libraries take their number of threads from these when they are loaded
-_THREADS_OF_TORCH = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-THREADS_OF_NUMPY = "OPENBLAS_NUM_THREADS"
-"""To be 1: we call NumPy from threads of our own, and its own beside those wait for each other, at three times the cost."""
 _BYTES_PER_PIXEL = 700  # measured with all metrics and protocols: 600; with the usual ones 140
 _USED = 0.7  # of the memory that is free when it starts
 _SHARES = 256  # in which it is handed out
@@ -50,10 +47,10 @@ def run(units: Sequence[Unit], plan: Plan, *, processes: int, report: Report) ->
     context = multiprocessing.get_context("spawn")
     gate = (context.Lock(), context.Semaphore(_SHARES), _pixels_at_once())
     found: list[Scored | None] = [None] * len(units)
-    with _few_threads(plan.threads), _killed_at_the_end():
+    with few_threads(plan.threads), _killed_at_the_end():
         pool = ProcessPoolExecutor(workers, context, _prepare, (plan.threads, gate))
         try:
-            with _interrupts_later():  # processes are started here
+            with interrupts_later():  # processes are started here
                 places: dict[Future[Scored], int] = {pool.submit(_work, unit, plan): i for i, unit in enumerate(units)}
             for done, future in enumerate(as_completed(places), 1):
                 place = places[future]
@@ -77,68 +74,6 @@ def _one_by_one(units: Sequence[Unit], plan: Plan, report: Report) -> Iterator[S
 def _pixels_at_once() -> int:
     """How many pixels may be measured at the same time, in all processes."""
     return int(_USED * free_memory() / _BYTES_PER_PIXEL)
-
-
-def free_memory() -> int:
-    """Bytes that can be had, as far as the system tells: what is free, or what a container still may take if that is less."""
-    found = [_number_after("/proc/meminfo", "MemAvailable:", 1024)]
-    limit, used = _number_in("/sys/fs/cgroup/memory.max"), _number_in("/sys/fs/cgroup/memory.current")
-    # of what a container uses, the cache of files can be had as well
-    cache = _number_after("/sys/fs/cgroup/memory.stat", "file ", 1) or 0
-    found.append(None if limit is None or used is None else max(limit - used + cache, 0))
-    known = [number for number in found if number is not None]
-    if known:
-        return min(known)
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):  # Windows
-        return 4 << 30
-
-
-def _number_in(path: str) -> int | None:
-    try:
-        with open(path, encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return None
-
-
-def _number_after(path: str, label: str, unit: int) -> int | None:
-    try:
-        with open(path, encoding="ascii") as file:
-            line = next((line for line in file if line.startswith(label)), None)
-    except (OSError, ValueError):
-        return None
-    return None if line is None else int(line.removeprefix(label).split()[0]) * unit
-
-
-@contextmanager
-def _few_threads(count: int) -> Iterator[None]:
-    """What is started meanwhile computes with so many threads."""
-    wanted = {**dict.fromkeys(_THREADS_OF_TORCH, str(count)), THREADS_OF_NUMPY: "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits until the block has ended; what is started meanwhile never hears of it, not even while it starts."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

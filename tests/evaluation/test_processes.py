@@ -71,7 +71,7 @@ def test_options_that_make_no_sense_end_the_run(units: tuple[processes.Unit, ...
 def test_variables_for_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    with processes._few_threads(3):
+    with processes.few_threads(3):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("3", "1")
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "OPENBLAS_NUM_THREADS" not in os.environ

@@ -15,7 +15,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -31,10 +31,8 @@ from hdrcli.batch.planning import Task
 from hdrcli.batch.sizes import WORKER_BYTES
 from hdrcli.batch.work import Outcome, Setup, failure, perform
 from hdrcli.errors import HdrcliError
+from hdrcli.machine import few_threads, interrupts_later
 
-# libraries take their number of threads from these when they are loaded
-_THREADS_OF_TORCH = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_THREADS_OF_NUMPY = "OPENBLAS_NUM_THREADS"
 _TRIES = 2
 _FAILED_STARTS = 3
 _PATIENCE = 10.0  # seconds for a process to end
@@ -155,7 +153,7 @@ class _Crew:
 
     def start_servers(self) -> None:
         """A process for each generator on each card. Raises what loading raises."""
-        with _few_threads(self._threads), _interrupts_later():
+        with few_threads(self._threads), interrupts_later():
             started = [
                 [serving.Server((model, backend, role), card, serving.load) for card in serving.cards(device)]
                 for model, backend, device, role in self._setup.recipe.generators
@@ -169,7 +167,7 @@ class _Crew:
         served = self._served[self._hired % len(self._served)] if self._served else []
         self._hired += 1
         process = self._context.Process(target=_serve, args=(theirs, self._setup, self._threads, served), daemon=True)
-        with _few_threads(self._threads), _interrupts_later():
+        with few_threads(self._threads), interrupts_later():
             process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.members.append(_Member(process, mine))
@@ -247,35 +245,6 @@ def _buried(crew: _Crew, member: _Member, todo: deque[_Try], setup: Setup, manif
     record = failure(suspect.task, setup, f"{fault} (try it alone with hdrcli expand or tonemap)")
     manifest.append(record)
     return Outcome(FAILED, suspect.task.source, suspect.task.outputs[0], record)
-
-
-@contextmanager
-def _few_threads(count: int) -> Iterator[None]:
-    """What is started meanwhile computes with so many threads."""
-    wanted = {**dict.fromkeys(_THREADS_OF_TORCH, str(count)), _THREADS_OF_NUMPY: "1"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits until the block has ended; what is started meanwhile never hears of it, not even while it starts."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # -- a worker process --------------------------------------------------------------------------------------------------------
