@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +51,3 @@ def test_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("", "much", "0", "-1G", "101%", "1X", "G", "nan", "1e9"):
         with pytest.raises(UsageError, match="--memory"):
             sizes.budget(text)
-
-
-def test_free_memory(tmp_path: Path) -> None:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < sizes.free_memory() <= total
-    (tmp_path / "max").write_text("max\n")
-    assert sizes._number_in(str(tmp_path / "max")) is None
-    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   7 kB\n")
-    assert sizes._number_after(str(tmp_path / "meminfo"), "MemAvailable:", 1024) == 7168

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from scenes import request, write_folders
@@ -110,13 +109,3 @@ def test_memory_is_shared_out(pixels: int, least: int, most: int) -> None:
         thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
     assert least <= max(seen) <= most
-
-
-def test_free_memory(tmp_path: Path) -> None:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < processes.free_memory() <= total
-    (tmp_path / "max").write_text("max\n")
-    assert processes._number_in(str(tmp_path / "max")) is None
-    assert processes._number_in(str(tmp_path / "gone")) is None
-    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   7 kB\n")
-    assert processes._number_after(str(tmp_path / "meminfo"), "MemAvailable:", 1024) == 7168
