@@ -14,6 +14,7 @@ from typing import Any
 
 FRAMES = 12.0  # half a second of film
 CUT = 1.0  # stops
+_SLACK = 0.02  # stops: exposures a whole stop apart are no cut, however they round
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Steady:
         self._before |= self._now
         self._now = {}
         jump = abs(math.log2(average / self._average)) if average > 0 and self._average > 0 else 0.0
-        self._begins = self._number is None or jump > self.cut
+        self._begins = self._number is None or jump > self.cut + _SLACK
         if self._begins:
             self._before = {}
         elapsed = 1 if self._number is None else max(1, number - self._number)

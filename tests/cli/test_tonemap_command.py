@@ -412,6 +412,7 @@ def test_json(cli: Cli, scene: Path) -> None:
         (["scene.exr", "--all", "--resize", "9"], 2, ("--resize: not with a contact sheet",)),
         (["scene.exr", "--temporal"], 2, ("scene.exr: has no frame number", "shot.0001.exr")),
         (["s.1.exr", "s.01.exr", "--temporal"], 2, ("s.01.exr: is frame 1, as is s.1.exr",)),
+        (["scene.exr", "-t", "leraned"], 2, ("did you mean learned?",)),
         (["scene.exr", "-t", "learned", "-m", "nowhere"], 4, ("nowhere",)),
         (["scene.exr", "-t", "learned", "-p", "key=1"], 2, ("learned has no parameters",)),
         (["scene.exr", "-o", "old.png"], 1, ("old.png: exists already", "--overwrite")),
