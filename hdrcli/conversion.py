@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -443,10 +442,7 @@ def check_tonemap(options: TonemapOptions) -> None:
 
 def _operator(options: TonemapOptions) -> tuple[ModuleType, Any]:
     """The operator's module and its parameters."""
-    known = registry.names("hdrcli.tonemapping")
-    if options.operator not in known and get_close_matches(options.operator, [*known, LEARNED], n=1) == [LEARNED]:
-        raise UsageError(f"no tone-mapping operator of the name {options.operator!r}", remedy=f"did you mean {LEARNED}?")
-    module = registry.load("hdrcli.tonemapping", options.operator)
+    module = registry.load("hdrcli.tonemapping", options.operator, (LEARNED,))
     given = dict(options.parameters)
     if options.auto_exposure is not None and takes_exposure(options.operator):
         if "exposure" in given:

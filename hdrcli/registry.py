@@ -40,10 +40,14 @@ def names(package: str) -> tuple[str, ...]:
     return tuple(sorted(s for s in stems if not s.startswith("_")))
 
 
-def load(package: str, name: str) -> ModuleType:
-    """The module of that name. Raises UsageError, with the names there are, for any other."""
-    known = names(package)
-    if name not in known:
+def load(package: str, name: str, besides: tuple[str, ...] = ()) -> ModuleType:
+    """The module of that name. Raises UsageError, with the names there are, for any other.
+
+    ``besides``: names that the user may say as well, which are no modules: they are told with the others.
+    """
+    found = names(package)
+    if name not in found:
+        known = (*found, *besides)
         kind = _KINDS.get(package.rpartition(".")[2], "module")
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"

@@ -21,7 +21,7 @@ from hdrcli.networks import mobilenet_autoencoder, mobilenetv3, vgg
 from hdrcli.networks.feedback_unet import to_t
 from hdrcli.training import checkpoint, loop, recipes
 from hdrcli.training.datasets import collate, find_scenes, load_scenes
-from hdrcli.training.objectives import create, hybrid
+from hdrcli.training.objectives import _pairs, create, hybrid
 
 TINY = hybrid.Config(
     network=mobilenet_autoencoder.Config(width=4), working_size=32, view_size=64, batch_size=2, lpips_weight=0.0
@@ -63,7 +63,7 @@ def encoder_file(tmp_path_factory):
 class TestSamples:
     def test_a_virtual_photo_is_reduced_as_inference_does_it(self):
         codes = Camera(srgb_response(), 2.0).shoot(VIEW, np.random.default_rng(0))
-        sample = hybrid.reduced(codes, np.minimum(VIEW * 2, 256), 32)
+        sample = _pairs.reduced(codes, np.minimum(VIEW * 2, 256), 32)
         np.testing.assert_array_equal(sample["ldr"], working_codes(codes, Transfer.SRGB, (32, 32)))
         np.testing.assert_array_equal(sample["lost"], lost_share(codes, (32, 32)))
         np.testing.assert_array_equal(sample["clip"], clip_map(sample["lost"]))
@@ -75,13 +75,13 @@ class TestSamples:
         light = np.full((64, 64, 3), 0.2, np.float32)
         light[10, 10] = 50.0
         codes = Camera(srgb_response()).shoot(light, np.random.default_rng(0))
-        assert hybrid.reduced(codes, light, 32)["stops"][5, 5] == pytest.approx(np.log2(50), abs=0.01)
+        assert _pairs.reduced(codes, light, 32)["stops"][5, 5] == pytest.approx(np.log2(50), abs=0.01)
 
     def test_a_given_pair_is_taken_as_it_is(self):
         codes = Camera(srgb_response(), 2.0).shoot(VIEW, np.random.default_rng(0))
         made = objective(upside_down=False, photos_per_view=2)
         first, second = made.samples({"ldr": codes, "hdr": VIEW * 2}, np.random.default_rng(0))
-        expected = hybrid.reduced(codes, np.clip(VIEW * 2, 0, 256), 32)
+        expected = _pairs.reduced(codes, np.clip(VIEW * 2, 0, 256), 32)
         for name, value in expected.items():
             np.testing.assert_array_equal(first[name], value)
             np.testing.assert_array_equal(second[name], value)
@@ -89,7 +89,7 @@ class TestSamples:
     def test_views_are_turned_upside_down_half_of_the_time_both_sides_together(self):
         codes = Camera(srgb_response(), 2.0).shoot(VIEW, np.random.default_rng(0))
         rng, made = np.random.default_rng(0), objective()
-        upright = hybrid.reduced(codes, np.clip(VIEW * 2, 0, 256), 32)
+        upright = _pairs.reduced(codes, np.clip(VIEW * 2, 0, 256), 32)
         turned = 0
         for _ in range(40):
             (sample,) = made.samples({"ldr": codes, "hdr": VIEW * 2}, rng)

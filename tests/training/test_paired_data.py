@@ -15,7 +15,7 @@ from hdrcli.errors import DataError, TrainingError, UsageError
 from hdrcli.training import loop
 from hdrcli.training.cache import Budget, Limits, Pair, Photo, Scene, Stored, load_pairs, load_scenes
 from hdrcli.training.datasets import BatchStream, Frame
-from hdrcli.training.objectives import _pairs, paired
+from hdrcli.training.objectives import _pairs
 from hdrcli.training.pairs import PairFile, find_pairs
 from hdrcli.training.plan import kept
 from hdrcli.training.sources import SceneFile
@@ -241,7 +241,7 @@ class TestPhotoAndTruth:
         samples = tiny.samples({"ldr": photo_of(view), "hdr": view}, np.random.default_rng(0))
         assert len(samples) == CONFIG.photos_per_view
         assert all(s["stops"].shape == (64, 64, 3) and np.isfinite(s["stops"]).all() for s in samples)
-        expected = paired.sample(photo_of(view), np.minimum(view, 256), CONFIG)
+        expected = _pairs.reduced(photo_of(view), np.minimum(view, 256), CONFIG.working_size)
         np.testing.assert_array_equal(samples[0]["stops"], expected["stops"])
 
 

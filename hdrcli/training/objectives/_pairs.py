@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrcli.camera import CameraDistribution, Codes, Floats, exposure_alignment
-from hdrcli.color import Transfer, decoding_table
+from hdrcli.color import STOPS_FLOOR, Transfer, decoding_table
+from hdrcli.errors import UsageError
+from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 
 
 def photo_and_truth(
@@ -56,4 +58,39 @@ def at_exposure_of(codes: Codes, exposed: Floats, peak: float) -> Floats:
     return np.clip(np.minimum(exposed, np.float32(peak)) / np.float32(factor), 0, np.float32(peak))
 
 
-__all__ = ["at_exposure_of", "given", "photo_and_truth", "window"]
+def reduced(codes: Codes, light: Floats, size: int) -> dict[str, NDArray[Any]]:
+    """A photo, ``(S, S, 3) uint8``, and its light, ``(S, S, 3) float32`` in LDR whites, at working resolution.
+
+    ``ldr``, ``clip``: what a generator may see. ``stops``: log2(y + 2^-10) of the truth; where ``lost`` (share of the cell that
+    clipped, per channel) is above 0, of what was lost, so that small lamps keep their light. All ``(size, size, 3) float32``.
+    """
+    shape = (size, size)
+    stops = np.log2(light + np.float32(STOPS_FLOOR))
+    lost = lost_share(codes, shape)
+    mean_lost = area_mean(stops * blend_table(256)[codes], shape) / np.maximum(lost, 1e-6)
+    return {
+        "ldr": working_codes(codes, Transfer.SRGB, shape),
+        "clip": clip_map(lost),
+        "stops": np.where(lost > 1e-4, mean_lost, area_mean(stops, shape)).astype(np.float32),
+        "lost": lost,
+    }
+
+
+def check_sizes(size: int, view_size: int, multiple: int, otherwise: str = "") -> None:
+    """Raises UsageError for a working size that the network can't have, or that views would have to be enlarged to."""
+    if size % multiple:
+        remedy = f"use a multiple of {multiple}{otherwise}"
+        raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
+    if size > view_size:
+        remedy = f"use {view_size} or less, or a larger view_size"
+        raise UsageError(f"{size} is more than view_size {view_size}", where="working_size", remedy=remedy)
+
+
+def check_batch(batch_size: int, photos_per_view: int) -> None:
+    """Raises UsageError for a batch that does not hold whole views."""
+    if batch_size % photos_per_view:
+        fault = f"{batch_size} is no multiple of photos_per_view {photos_per_view}"
+        raise UsageError(fault, where="batch_size", remedy="use a multiple: a batch holds whole views")
+
+
+__all__ = ["at_exposure_of", "check_batch", "check_sizes", "given", "photo_and_truth", "reduced", "window"]

@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hdrcli.camera import CameraDistribution, Codes, Floats
-from hdrcli.color import STOPS_FLOOR, Transfer
+from hdrcli.color import STOPS_FLOOR
 from hdrcli.errors import MissingModel, UsageError
-from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.losses import mean_l1
 from hdrcli.losses.adversarial import discriminator_side, generator_side
 from hdrcli.networks import hdr_cgan, patchgan, vgg
@@ -102,12 +101,7 @@ class Config:
 def _check_together(config: Config) -> None:
     """Raises UsageError for options that don't fit each other."""
     size, multiple, network = config.working_size, config.network.multiple, config.network
-    if size % multiple:
-        remedy = f"use a multiple of {multiple}, or another network.stem"
-        raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
-    if size > config.view_size:
-        remedy = f"use {config.view_size} or less, or a larger view_size"
-        raise UsageError(f"{size} is more than view_size {config.view_size}", where="working_size", remedy=remedy)
+    _pairs.check_sizes(size, config.view_size, multiple, ", or another network.stem")
     if not any((config.gan_weight, config.l1_weight, config.highlights_weight)):
         raise UsageError("all losses are left out", where="l1_weight", remedy="give one of them a weight above 0")
     if network.mask == "clip" and not network.clip_map:
@@ -124,24 +118,6 @@ def gamma_photo(radiance: Floats, time: float, peak: float) -> tuple[Codes, Floa
     exposed = np.maximum(radiance, 0) * np.float32(time)
     codes = np.rint(np.clip(exposed, 0, 1) ** np.float32(1 / _GAMMA) * 255).astype(np.uint8)
     return codes, _pairs.at_exposure_of(codes, exposed, peak)
-
-
-def sample(codes: Codes, light: Floats, size: int) -> dict[str, NDArray[Any]]:
-    """A photo, ``(S, S, 3) uint8``, and its light, ``(S, S, 3) float32`` in LDR whites, reduced to ``size``.
-
-    ``ldr``, ``clip``: what G may see. ``stops``: log2(H + 2^-10) of the truth; where ``lost`` (share of the cell that clipped,
-    per channel) is above 0, of what was lost, so that small lamps keep their light. All ``(size, size, 3) float32``.
-    """
-    shape = (size, size)
-    lost = lost_share(codes, shape)
-    stops = np.log2(light + np.float32(STOPS_FLOOR))
-    mean_lost = area_mean(stops * blend_table(256)[codes], shape) / np.maximum(lost, 1e-6)
-    return {
-        "ldr": working_codes(codes, Transfer.SRGB, shape),
-        "clip": clip_map(lost),
-        "stops": np.where(lost > 1e-4, mean_lost, area_mean(stops, shape)).astype(np.float32),
-        "lost": lost,
-    }
 
 
 def feature_distance(network: VGG16, made: Tensor, truth: Tensor) -> Tensor:
@@ -198,13 +174,13 @@ class HdrCgan:
     # data -----------------------------------------------------------------------------------------------------------------
 
     def samples(self, views: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
-        """One photo and its light: see :func:`sample`."""
+        """One photo and its light: see :func:`_pairs.reduced`."""
         config, peak = self.config, self.config.network.peak
         if config.data == "eq11" and "ldr" not in views:
             codes, light = gamma_photo(views["hdr"], EXPOSURES[rng.integers(len(EXPOSURES))], peak)
         else:
             codes, light = _pairs.photo_and_truth(views, config.camera, rng, peak)
-        return [sample(codes, light, config.working_size)]
+        return [_pairs.reduced(codes, light, config.working_size)]
 
     def see(self, pictures: Pictures) -> None:
         """Looks at views alone."""
@@ -326,4 +302,4 @@ def build(config: Config) -> HdrCgan:
     return HdrCgan(config)
 
 
-__all__ = ["EXPOSURES", "Config", "HdrCgan", "build", "feature_distance", "gamma_photo", "sample"]
+__all__ = ["EXPOSURES", "Config", "HdrCgan", "build", "feature_distance", "gamma_photo"]

@@ -27,17 +27,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdrcli.camera import CameraDistribution, Codes, Floats
-from hdrcli.color import STOPS_FLOOR, Transfer
+from hdrcli.camera import CameraDistribution
+from hdrcli.color import STOPS_FLOOR
 from hdrcli.errors import MissingRequirement, UsageError
-from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import _backbone, lpips, mobilenet_autoencoder, mobilenetv3, vgg
 from hdrcli.networks.feedback_unet import from_t, linear_to_srgb, srgb_to_linear, within
 from hdrcli.networks.mobilenet_autoencoder import signal_as_t, signal_of
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
-from hdrcli.training.objectives import _stops
-from hdrcli.training.objectives._pairs import photo_and_truth
+from hdrcli.training.objectives import _pairs, _stops
 from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
@@ -92,15 +90,8 @@ class Config:
 def _check_together(config: Config) -> None:
     """Raises UsageError for options that don't fit each other."""
     size, multiple = config.working_size, config.network.multiple
-    if size % multiple:
-        remedy = f"use a multiple of {multiple}"
-        raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
-    if size > config.view_size:
-        remedy = f"use {config.view_size} or less, or a larger view_size"
-        raise UsageError(f"{size} is more than view_size {config.view_size}", where="working_size", remedy=remedy)
-    if config.batch_size % config.photos_per_view:
-        fault = f"{config.batch_size} is no multiple of photos_per_view {config.photos_per_view}"
-        raise UsageError(fault, where="batch_size", remedy="use a multiple: a batch holds whole views")
+    _pairs.check_sizes(size, config.view_size, multiple)
+    _pairs.check_batch(config.batch_size, config.photos_per_view)
     if config.frozen == "yes" and not config.encoder_weights:
         remedy = f"name torchvision's {mobilenetv3.PUBLISHED} with encoder_weights, or let it learn: frozen=auto"
         raise UsageError("an encoder of random weights that never learns sees nothing", where="frozen", remedy=remedy)
@@ -116,24 +107,6 @@ def _check_together(config: Config) -> None:
 def _stays(config: Config) -> bool:
     """Does the encoder stay as it is?"""
     return bool(config.encoder_weights) if config.frozen == "auto" else config.frozen == "yes"
-
-
-def reduced(codes: Codes, light: Floats, size: int) -> dict[str, NDArray[Any]]:
-    """A photo and its truth, ``(S, S, 3)`` both, at working resolution.
-
-    ``ldr``, ``clip``: the generator's input. ``stops``: log2(y + 2^-10) of the light; where ``lost`` (share of the cell that
-    clipped, per channel) is above 0, of what was lost. All ``(size, size, 3) float32``.
-    """
-    shape = (size, size)
-    stops = np.log2(light + np.float32(STOPS_FLOOR))
-    lost = lost_share(codes, shape)
-    mean_lost = area_mean(stops * blend_table(256)[codes], shape) / np.maximum(lost, 1e-6)
-    return {
-        "ldr": working_codes(codes, Transfer.SRGB, shape),
-        "clip": clip_map(lost),
-        "stops": np.where(lost > 1e-4, mean_lost, area_mean(stops, shape)).astype(np.float32),
-        "lost": lost,
-    }
 
 
 def alpha_map(codes: Tensor) -> Tensor:
@@ -193,7 +166,7 @@ class Hybrid:
         # views are mirrored already
         if config.upside_down and rng.random() < 0.5:
             views = {name: np.ascontiguousarray(view[::-1]) for name, view in views.items() if name in ("ldr", "hdr")}
-        return reduced(*photo_and_truth(views, config.camera, rng, config.network.peak), config.working_size)
+        return _pairs.reduced(*_pairs.photo_and_truth(views, config.camera, rng, config.network.peak), config.working_size)
 
     def see(self, pictures: Pictures) -> None:
         """Looks at views alone."""

@@ -24,10 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdrcli.camera import CameraDistribution, Codes, Floats
-from hdrcli.color import STOPS_FLOOR, Transfer
+from hdrcli.camera import CameraDistribution, Floats
+from hdrcli.color import STOPS_FLOOR
 from hdrcli.errors import UsageError
-from hdrcli.inference.working import area_mean, blend_table, clip_map, lost_share, working_codes
 from hdrcli.networks import feedback_unet
 from hdrcli.networks.feedback_unet import linear_to_srgb
 from hdrcli.training.datasets import Pictures
@@ -94,15 +93,8 @@ class Config:
 def _check_together(config: Config) -> None:
     """Raises UsageError for options that don't fit each other."""
     size, multiple = config.working_size, config.network.multiple
-    if size % multiple:
-        remedy = f"use a multiple of {multiple}, or another network.stem"
-        raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
-    if size > config.view_size:
-        remedy = f"use {config.view_size} or less, or a larger view_size"
-        raise UsageError(f"{size} is more than view_size {config.view_size}", where="working_size", remedy=remedy)
-    if config.batch_size % config.photos_per_view:
-        fault = f"{config.batch_size} is no multiple of photos_per_view {config.photos_per_view}"
-        raise UsageError(fault, where="batch_size", remedy="use a multiple: a batch holds whole views")
+    _pairs.check_sizes(size, config.view_size, multiple, ", or another network.stem")
+    _pairs.check_batch(config.batch_size, config.photos_per_view)
     if config.network.norm == "batch" and config.batch_size == 1 and size == multiple:
         raise UsageError("batch norm needs more than one value", where="network.norm", remedy="use a larger batch_size")
 
@@ -134,7 +126,7 @@ def add_lamps(radiance: Floats, rng: np.random.Generator) -> Floats:
 
 
 def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """One virtual photo of a view and its truth, as :func:`sample` gives them."""
+    """One virtual photo of a view and its truth, as :func:`_pairs.reduced` gives them."""
     if rng.random() < config.lamps:
         view = add_lamps(view, rng)
     camera = config.camera.draw(view, rng)
@@ -145,27 +137,7 @@ def photograph(view: Floats, config: Config, rng: np.random.Generator) -> dict[s
         factors = np.maximum(camera.exposed(np.ones_like(view[:1, :1])), 1e-12)
         view = np.asarray(exposed / factors, dtype=np.float32)
     codes = camera.shoot(view, rng)
-    return sample(codes, _pairs.at_exposure_of(codes, exposed, config.network.peak), config)
-
-
-def sample(codes: Codes, light: Floats, config: Config) -> dict[str, NDArray[Any]]:
-    """A photo, ``(S, S, 3) uint8``, and its light, ``(S, S, 3) float32`` in LDR whites, at working resolution.
-
-    ``ldr``, ``clip``: the generator's input. ``stops``: log2(y + 2^-10) of the truth; where ``lost`` (share of the cell that
-    clipped, per channel) is above 0, of what was lost. All ``(h, w, 3) float32``.
-    """
-    stops = np.log2(light + np.float32(STOPS_FLOOR))
-    shape = (config.working_size, config.working_size)
-    lost = lost_share(codes, shape)
-    weight = blend_table(256)[codes]
-    mean = area_mean(stops, shape)
-    mean_lost = area_mean(stops * weight, shape) / np.maximum(lost, 1e-6)
-    return {
-        "ldr": working_codes(codes, Transfer.SRGB, shape),
-        "clip": clip_map(lost),
-        "stops": np.where(lost > 1e-4, mean_lost, mean).astype(np.float32),
-        "lost": lost,
-    }
+    return _pairs.reduced(codes, _pairs.at_exposure_of(codes, exposed, config.network.peak), config.working_size)
 
 
 def _darker(light: Tensor) -> Tensor:
@@ -201,9 +173,8 @@ class Paired:
         if "ldr" in views:
             pair = _pairs.given(views, self.config.network.peak)
             more = range(self.config.photos_per_view - 1)
-            return [
-                sample(*p, self.config) for p in (pair, *(_pairs.window(*pair, self.config.working_size, rng) for _ in more))
-            ]
+            size = self.config.working_size
+            return [_pairs.reduced(*p, size) for p in (pair, *(_pairs.window(*pair, size, rng) for _ in more))]
         return [photograph(views["hdr"], self.config, rng) for _ in range(self.config.photos_per_view)]
 
     def see(self, pictures: Pictures) -> None:
