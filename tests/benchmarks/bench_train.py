@@ -30,7 +30,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hdrcli import perception
-from hdrcli.training import cache, loop, objectives, placement, plan, recipes, sources
+from hdrcli.training import cache, loop, objectives, plan, recipes, sources
 
 WARM = 3  # steps that are not counted
 NETWORKS, LOSSES, LOOP = "networks", "losses", "loop: the rest"
@@ -120,6 +120,8 @@ class Ledger:
             self.way = "forward"
             for handle in handles:
                 handle.remove()
+            # the graph's thousands of operations, as Python has them, are this function's: freeing them is not the loop's time
+            del node, seen, waiting
             self.last = self.now()
 
     def _next(self, label: str, gradients: Any) -> None:
@@ -131,7 +133,7 @@ class Ledger:
 def watched(objective: Any, ledger: Ledger) -> Iterator[None]:
     """Labels on the networks (through the wrapper by which the loop calls them all), losses, guides and parts of the loop."""
     from lightning.fabric import Fabric
-    from lightning.fabric.wrappers import _FabricOptimizer
+    from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 
     backward, batches = Fabric.backward, loop._Run._batches
 
@@ -153,7 +155,7 @@ def watched(objective: Any, ledger: Ledger) -> Iterator[None]:
 
     loss = objective.loss
     places: list[tuple[Any, str, str]] = [
-        (placement._Entry, "forward", NETWORKS),
+        (_FabricModule, "forward", NETWORKS),  # with the casts of mixed precision
         (_FabricOptimizer, "step", "loop: optimisers"),
         (loop._Run, "_clipped", "loop: norm of gradients"),
         (loop._Run, "_average", "loop: averages"),

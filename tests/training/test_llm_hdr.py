@@ -590,6 +590,31 @@ class TestOtherGuides:
             asked.append(stand_ins.asked - before)
         assert asked == [2, 2, 4, 2, 2, 4]  # photo and scene, and then what was made of each
 
+    def test_a_perception_loss_of_some_steps_counts_as_many_times(self):
+        each, lazy = (
+            objective(**CHEAP | {"perception_weight": 1.0}),
+            objective(**CHEAP | {"perception_weight": 1.0}, perception_every=3),
+        )
+        for name in each.networks:
+            lazy.networks[name].load_state_dict(each.networks[name].state_dict())
+        shown = batch(each)
+        expected = each.loss("g", shown, 0)["perception"]
+        found = [lazy.loss("g", shown, 0) for _ in range(6)]
+        assert ["perception" in terms for terms in found] == [False, False, True, False, False, True]
+        for terms in found[2::3]:
+            torch.testing.assert_close(terms["perception"], 3 * expected)
+
+    def test_steps_without_perception_loss_leave_images_and_gates_alone(self):
+        changes = CHEAP | {"gan_weight": 0.0, "perception_weight": 1e-12}
+        found = []
+        for every in (1, 4):
+            made = objective(**changes, perception_every=every)
+            torch.manual_seed(3)
+            made.networks.load_state_dict({k: torch.randn_like(v) * 0.05 for k, v in made.networks.state_dict().items()})
+            found.append(made.loss("g", batch(made), 0))
+        for name in set(found[0]) - {"perception"}:
+            torch.testing.assert_close(found[0][name], found[1][name])
+
     def test_one_process_gathers_nothing(self):
         a, b = torch.rand(3, 4), torch.rand(3, 4)
         assert float(llm_hdr.gathered_loss(a, b, lambda x, y: (x * y).sum())) == float((a * b).sum())
@@ -603,6 +628,7 @@ class TestRefusals:
             ({"maps": "none"}, "maps"),
             ({"network": replace(CONFIG.network, embedding=True)}, "network.embedding"),
             (dict.fromkeys((f"{t}_weight" for t in llm_hdr._WEIGHTS), 0.0), "cycle_weight"),
+            (alone("perception") | {"perception_every": 2}, "perception_every"),
         ],
     )
     def test_options_that_do_not_fit_are_named(self, changes, where):
@@ -625,6 +651,7 @@ class TestRefusals:
             ("batch_size", "0"),
             ("pool", "-1"),
             ("maps_every", "0"),
+            ("perception_every", "0"),
             ("learning_rate", "0"),
             ("tau", "-1"),
             ("cycle_weight", "-1"),

@@ -94,9 +94,11 @@ class Config:
     are those of the photo with its histogram equalised (3.2). ``tau``: temperature of the contrastive loss. ``pool``: images
     each discriminator's history holds (CycleGAN's 50; 0: none). ``maps``, ``embeddings``, ``masks``: guides by name;
     ``guides``: their options. ``maps_every``: generated images are shown to the guide ``maps`` every so many steps, and to
-    ``exposure`` in between (for guides that cost time or money). ``embedding_dropout``: share of steps in which the network
-    gets no embeddings, so that it works without (bundles have none). ``mean_share``, ``shares``, ``medians``: see
-    :func:`exposed`. ``saves_memory``: activations are computed again for gradients.
+    ``exposure`` in between (for guides that cost time or money). ``perception_every``: the perception loss is added every so
+    many steps, and counts so many times as much then (lazy regularisation, Karras et al. 2020, 3.1): its gradient is slow to
+    compute and changes slowly. ``embedding_dropout``: share of steps in which the network gets no embeddings, so that it works
+    without (bundles have none). ``mean_share``, ``shares``, ``medians``: see :func:`exposed`. ``saves_memory``: activations are
+    computed again for gradients.
 
     Raises UsageError for an option that is wrong whatever the others are; what must fit together is checked by :func:`build`.
     """
@@ -126,6 +128,7 @@ class Config:
     embeddings: str = "own"
     masks: str = "superpixels"
     maps_every: int = 1
+    perception_every: int = 1
     embedding_dropout: float = 0.1
     mean_share: float = 0.08
     shares: tuple[float, float] = (0.002, 0.4)
@@ -137,7 +140,7 @@ class Config:
         if self.network.direction != "expand":
             remedy = "leave it at expand"
             raise UsageError("G_X is made beside G_Y, from the same options", where="network.direction", remedy=remedy)
-        for name, least in (("working_size", 24), ("batch_size", 1), ("pool", 0), ("maps_every", 1)):
+        for name, least in (("working_size", 24), ("batch_size", 1), ("pool", 0), ("maps_every", 1), ("perception_every", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{getattr(self, name)} is below {least}", where=name, remedy=f"use {least} or more")
         if self.working_size > 4096:
@@ -184,6 +187,11 @@ def _check_together(config: Config) -> None:
         raise UsageError(f"{size} is no multiple of {multiple}, as the network needs", where="working_size", remedy=remedy)
     if not any(config.weight(term) for term in _WEIGHTS):
         raise UsageError("all losses are left out", where="cycle_weight", remedy="give one of them a weight above 0")
+    if config.perception_every > 1 and not any(config.weight(term) for term in _WEIGHTS if term != "perception"):
+        remedy = "use 1, or give another loss a weight"
+        raise UsageError(
+            "the perception loss is the only one, and steps would be without", where="perception_every", remedy=remedy
+        )
     if config.network.gates and config.maps == "none":
         remedy = "use maps=exposure, or network.gates=false"
         raise UsageError("gates need a guide for perception maps", where="maps", remedy=remedy)
@@ -527,7 +535,7 @@ class LlmHdr:
             self._made[part] = (y_hat.detach(), x_hat.detach())
         terms: dict[str, Tensor] = {}
         maps_y = maps_x = None
-        if config.weight("perception"):
+        if config.weight("perception") and self._steps % config.perception_every == 0:
             artifact: tuple[Tensor | None, ...] = (None, None)
             if self._embeds_maps(made=True) and not config.saves_memory:  # both at once: it is many small operations
                 artifact = self._exposure.artifact(torch.cat([y_hat, x_hat])).chunk(2)
@@ -537,7 +545,7 @@ class LlmHdr:
                 self._perceived(maps_y, y_hat, x, WEIGHTS),
                 self._perceived(maps_x, x_hat, None, ARTIFACT_ONLY),
             )
-            terms["perception"] = forward + backward
+            terms["perception"] = config.perception_every * (forward + backward)
         if config.weight("brightness"):
             lost = (x >= CLIP_CODE).to(y.dtype)
             terms["brightness"] = self._brightness.gap(y_hat, lost, y, (from_t(y, peak) > 1).to(y.dtype))
