@@ -17,6 +17,7 @@ from hdrcli import __version__, registry, tonemapping
 from hdrcli.color import AnyPrimaries, Primaries, Transfer, converted, decode, decoding_table
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import CLIP_CODE, FLOAT_MAX, HALF_MAX, Image, Metadata, as_unit_float, brightest_channel, look_up
+from hdrcli.inference import seam
 from hdrcli.inference.generator import Generator
 from hdrcli.inference.panorama import Sun, find_sun, raise_sun
 from hdrcli.inference.reconstruction import Reconstruction, ask, confidence, mixed, reconstruct
@@ -84,9 +85,7 @@ class ExpandOptions:
         if self.primaries != "keep" and self.primaries not in PRIMARIES:
             remedy = f"there are: keep, {', '.join(PRIMARIES)}"
             raise UsageError(f"no primaries {self.primaries!r}", where="--primaries", remedy=remedy)
-        if self.projection not in ("auto", "flat", "equirect"):
-            remedy = "there are: auto, flat, equirect"
-            raise UsageError(f"no projection {self.projection!r}", where="--projection", remedy=remedy)
+        seam.check_projection(self.projection)
         if self.peak_stops is not None and not 0 <= self.peak_stops <= 20:
             raise UsageError(
                 f"{self.peak_stops:g} is not within 0..20", where="--peak-stops", remedy="give stops above white, such as 6"
@@ -129,7 +128,8 @@ def expand(image: Image, options: ExpandOptions | None = None) -> Expansion:
     options = options or ExpandOptions()
     check_photo(image)
     dtype = np.dtype(np.float16 if options.half else np.float32)
-    panorama, sure, notes = _panorama(image, options)
+    remedy = "--projection equirect also gives it a sun, flat says it is none"
+    panorama, sure, notes = seam.panorama(image, options.projection, remedy)
     primaries = PRIMARIES.get(options.primaries, image.primaries)
     convert = None if primaries == image.primaries else _converter(image.primaries, primaries)
     if is_operator(options.model):
@@ -184,48 +184,6 @@ def _converter(source: AnyPrimaries, target: AnyPrimaries) -> Callable[[NDArray[
         return result
 
     return convert
-
-
-def _panorama(image: Image, options: ExpandOptions) -> tuple[bool, bool, tuple[str, ...]]:
-    """Is it an equirectangular panorama, is that sure (said by the user or the file), and remarks.
-
-    What only looks like one is shown to the generator without a border, which harms nothing; it gets no sun, and is not
-    called one in the output. Raises MismatchError where the user says so of a picture that is not 2:1.
-    """
-    size, fits = f"{image.width} x {image.height}", abs(image.width - 2 * image.height) <= 0.01 * image.width
-    if options.projection == "flat":
-        return False, False, ()
-    if options.projection == "equirect":
-        if not fits:
-            raise MismatchError(f"is {size}, an equirectangular panorama is 2:1", remedy="leave out --projection equirect")
-        return True, True, ()
-    if image.metadata.panorama:
-        if fits:
-            return True, True, ()
-        return False, False, (f"says it is a 360 x 180 degree panorama, but {size} is not 2:1; taken as flat",)
-    if not looks_like_panorama(image):
-        return False, False, ()
-    remedy = "--projection equirect also gives it a sun, flat says it is none"
-    return True, False, (f"looks like a 360 x 180 degree panorama, so its seam is closed; {remedy}",)
-
-
-def looks_like_panorama(image: Image) -> bool:
-    """Does the picture look equirectangular: 2:1, its poles even, left and right border alike?
-
-    At a pole all directions of a row are one, and column 0 follows on the last as any column on the one before. A border of
-    one colour, as around a product or a slide, proves nothing. The limits find the 43 panoramas of the training scenes, and
-    none of 288 cuts of 2:1 out of them; a calm sea at 2:1 passes too, so nothing is done on this evidence that could harm.
-    """
-    height, width = image.height, image.width
-    if width != 2 * height or height < 64:
-        return False
-    rows = as_unit_float(image.pixels[:: max(1, height // 256)])  # whole rows: the poles and the seam must be among them
-    step = np.abs(np.diff(rows, axis=1)).mean()
-    seam = np.abs(rows[:, 0] - rows[:, -1]).mean()
-    spread = rows.std() + 1e-6
-    poles = [as_unit_float(image.pixels[row : row + 1]).std(axis=1).max() / spread for row in (0, height - 1)]
-    border = rows[:, 0].std(axis=0).max() / spread
-    return bool(spread > 0.01 and border >= 0.2 and seam <= 2.2 * step and min(poles) <= 0.3 and max(poles) <= 0.9)
 
 
 def _range_notes(largest: float, image: Image, options: ExpandOptions) -> tuple[str, ...]:
@@ -341,7 +299,8 @@ class TonemapOptions:
     and the sun left out, to 0.18), which operators with an ``exposure`` then take as it is; False: they take 1.0 as it is.
     ``white``: luminance shown as white, in stops above 1.0 of exposed light; "auto": the scene's 99.9th percentile before
     ``ev``; None: the operator's. ``saturation``: of the displayed colours, 1 as the operator gives them, 0 grey. ``dither``:
-    of 8 bits. ``primaries``: of the result, a key of DISPLAYS. Raises UsageError for values out of range.
+    of 8 bits. ``primaries``: of the result, a key of DISPLAYS. ``projection``: of the scene, as in :class:`ExpandOptions`.
+    Raises UsageError for values out of range.
     """
 
     operator: str = LEARNED
@@ -356,8 +315,10 @@ class TonemapOptions:
     saturation: float = 1.0
     dither: bool = True
     primaries: str = "srgb"
+    projection: str = "auto"
 
     def __post_init__(self) -> None:
+        seam.check_projection(self.projection)
         if not -32 <= self.ev <= 32:
             raise UsageError(f"{self.ev:g} is not within -32..32", where="--ev", remedy="give stops, such as -1.5")
         if self.bits not in (8, 16):
@@ -387,8 +348,11 @@ def tonemap(image: Image, options: TonemapOptions | None = None, *, steady: Stea
     options = options or TonemapOptions()
     out = np.empty(image.pixels.shape, np.uint8 if options.bits == 8 else np.uint16)
     primaries = DISPLAYS[options.primaries]
+    panorama = seam.Panorama(False, False)
+    if _is_local(options):
+        panorama = seam.panorama(image, options.projection, "--projection flat says it is none")
     prepared = _learned if options.operator == LEARNED else _classical
-    shown = prepared(image, options, steady, number)
+    shown = prepared(image, options, steady, number, panorama=panorama.is_one)
 
     def work(rows: slice) -> None:
         display = shown(rows)
@@ -402,7 +366,7 @@ def tonemap(image: Image, options: TonemapOptions | None = None, *, steady: Stea
     count = max(1, tonemapping.STRIP_PIXELS // image.width)
     each(work, (slice(first, min(first + count, image.height)) for first in range(0, image.height, count)))
     kept = image.metadata
-    notes = kept.notes + _tonemap_notes(image, options)
+    notes = kept.notes + panorama.notes + _tonemap_notes(image, options)
     if steady is not None and steady.idle:
         notes += (f"{options.operator} has nothing to smooth from frame to frame",)
     metadata = Metadata(exif=kept.exif, alpha=kept.alpha, notes=notes)
@@ -432,6 +396,14 @@ def takes_exposure(operator: str) -> bool:
     return bool(get_type_hints(module.Parameters).get("exposure") == Exposure)
 
 
+def _is_local(options: TonemapOptions) -> bool:
+    """Does what a pixel becomes depend on its surroundings?"""
+    if options.operator == LEARNED:
+        return True
+    module, parameters = _operator(options)
+    return module.LOCAL or getattr(parameters, "local", False)
+
+
 def check_tonemap(options: TonemapOptions) -> None:
     """Raises UsageError for an unknown operator, for its parameters, and for options that contradict them."""
     if options.operator != LEARNED:
@@ -456,12 +428,19 @@ def _operator(options: TonemapOptions) -> tuple[ModuleType, Any]:
 
 
 def _classical(
-    image: Image, options: TonemapOptions, steady: Steady | None, number: int
+    image: Image, options: TonemapOptions, steady: Steady | None, number: int, *, panorama: bool
 ) -> Callable[[slice], NDArray[np.float32]]:
     """Display-linear light of some rows, by an operator of the registry."""
     module, parameters = _operator(options)
     primaries = DISPLAYS[options.primaries]
+    margin = seam.margin_of(image.width) if panorama else 0
+
+    def light(rows: slice, ev: float) -> NDArray[np.float32]:
+        return seam.continued(_linear_rows(image, ev, rows, primaries), margin)
+
     scene = _scene(image, primaries)
+    if margin:  # what is there twice is in no statistic
+        scene = replace(scene, width=image.width + 2 * margin, read=partial(light, ev=0.0))
     y = luminance_of(scene)
     if steady is not None:
         steady.begin(number, log_average(y))
@@ -472,7 +451,7 @@ def _classical(
         ev = math.log2(KEY / average) if average > 0 else 0.0
         factor = np.float32(2.0**ev)
         y = y * factor
-        scene = replace(scene, sample=scene.sample * factor, read=partial(_linear_rows, image, ev, target=primaries))
+        scene = replace(scene, sample=scene.sample * factor, read=partial(light, ev=ev))
     white: float | None = None
     if options.white == "auto":
         white = steadied(scene, "white", extent(y)[1]) or None
@@ -480,7 +459,7 @@ def _classical(
         white = 2.0 ** float(options.white)
     state = module.prepare(replace(scene, exposure=2.0**options.ev, white=white), parameters)
     ev += options.ev
-    return lambda rows: module.apply(_linear_rows(image, ev, rows, primaries), state, rows.start)
+    return lambda rows: seam.closed(module.apply(light(rows, ev), state, rows.start), margin)
 
 
 def _scene(image: Image, primaries: Primaries) -> tonemapping.Scene:
@@ -489,7 +468,7 @@ def _scene(image: Image, primaries: Primaries) -> tonemapping.Scene:
 
 
 def _learned(
-    image: Image, options: TonemapOptions, steady: Steady | None, number: int
+    image: Image, options: TonemapOptions, steady: Steady | None, number: int, *, panorama: bool
 ) -> Callable[[slice], NDArray[np.float32]]:
     """Display-linear light of some rows, as G_X says; raises what loading it raises."""
     from hdrcli.inference import learned
@@ -506,7 +485,7 @@ def _learned(
         steady.begin(number, log_average(luminance_of(scene)))
         if exposure is None:
             exposure = steadied(replace(scene, steady=steady), "scene", learned.automatic_exposure(scene.sample))
-    toning = learned.prepare(generator, light, image.height, image.width, exposure, options.ev)
+    toning = learned.prepare(generator, light, image.height, image.width, exposure, options.ev, around=panorama)
     if steady is not None:  # the network answers to what moves; a line, gain over luminance, hardly minds where that is
         toning = replace(toning, lines=steady(f"lines {toning.lines.shape}", toning.lines))
     primaries = DISPLAYS[options.primaries]

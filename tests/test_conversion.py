@@ -15,6 +15,7 @@ from hdrcli.color import Primaries, Transfer, conversion_matrix, decode, decodin
 from hdrcli.conversion import ExpandOptions, TonemapOptions, expand, load_generator, tonemap
 from hdrcli.errors import MismatchError, MissingModel, UsageError
 from hdrcli.image import Image, Metadata
+from hdrcli.inference import seam
 from hdrcli.inference.generator import GeneratorSpec, from_t
 from hdrcli.inference.panorama import Sun
 
@@ -360,25 +361,60 @@ def panorama(width=512):
 class TestPanorama:
     def test_is_found_by_its_poles_and_its_seam(self):
         codes = panorama()
-        assert conversion.looks_like_panorama(Image(codes, Transfer.SRGB))
-        assert not conversion.looks_like_panorama(Image(codes[:-2], Transfer.SRGB))
-        assert not conversion.looks_like_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
-        assert not conversion.looks_like_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
+        assert seam.looks_like_panorama(Image(codes, Transfer.SRGB))
+        assert not seam.looks_like_panorama(Image(codes[:-2], Transfer.SRGB))
+        assert not seam.looks_like_panorama(Image(np.ascontiguousarray(codes[64:192, 100:356]), Transfer.SRGB))
+        assert not seam.looks_like_panorama(Image(np.full((64, 128, 3), 90, np.uint8), Transfer.SRGB))
         framed = np.full_like(codes, 255)  # a product on white
         framed[64:192, 128:384] = codes[:128, :256]
-        assert not conversion.looks_like_panorama(Image(framed, Transfer.SRGB))
+        assert not seam.looks_like_panorama(Image(framed, Transfer.SRGB))
 
     def test_the_seam_does_not_show(self):
         result = expand(Image(panorama(), Transfer.SRGB))
         assert any("looks like" in note for note in result.image.metadata.notes)
         stops = np.log2(result.image.pixels[66:100] + 2.0**-10)
-        seam = np.abs(stops[:, 0] - stops[:, -1]).mean()
+        step = np.abs(stops[:, 0] - stops[:, -1]).mean()
         inside = np.abs(np.diff(stops[:, :24], axis=1)).mean()
-        assert seam < 2 * inside + 0.01
+        assert step < 2 * inside + 0.01
         flat = expand(Image(panorama(), Transfer.SRGB), ExpandOptions(projection="flat"))
         assert flat.image.metadata.notes == ()
         stops = np.log2(flat.image.pixels[66:100] + 2.0**-10)
-        assert np.abs(stops[:, 0] - stops[:, -1]).mean() > seam
+        assert np.abs(stops[:, 0] - stops[:, -1]).mean() > step
+
+    @pytest.mark.parametrize(
+        ("operator", "parameters"),
+        [
+            ("learned", {}),
+            ("durand02", {}),
+            ("fattal02", {}),
+            ("fusion", {}),
+            ("mantiuk06", {}),
+            ("reinhard", {"local": "true"}),
+        ],
+    )
+    def test_tone_mapping_leaves_no_seam_either(self, operator, parameters):
+        """The scene turned by half a circle gives the picture turned as much: what was the border is in the middle there."""
+        x, y = (np.arange(256) + 0.5) / 256, (np.arange(128)[:, None] + 0.5) / 128
+        stops = (np.cos(2 * np.pi * x) + 5 * ((x < 0.1) | (x > 0.97))) * np.sin(np.pi * y) ** 2  # a lamp about the border
+        light = np.repeat(np.exp2(stops)[..., None], 3, 2).astype(np.float32)
+
+        def step(projection):
+            options = TonemapOptions(operator, parameters, projection=projection, dither=False, bits=16)
+            shown = [tonemap(Image(np.roll(light, turn, 1), Transfer.LINEAR), options).pixels / 65535 for turn in (0, 128)]
+            here, there = (p[:, 0] - p[:, -1] for p in (shown[0], np.roll(shown[1], -128, 1)))
+            return np.abs(here - there).mean()
+
+        assert step("equirect") < 0.1 * step("flat")
+
+    def test_operators_of_single_pixels_need_not_know(self):
+        light = np.exp2(panorama(128).astype(np.float32) / 25 - 6)
+        shown = [tonemap(Image(light, Transfer.LINEAR), TonemapOptions("reinhard", projection=p)) for p in ("auto", "flat")]
+        np.testing.assert_array_equal(shown[0].pixels, shown[1].pixels)
+        assert shown[0].metadata.notes == ()
+
+    def test_what_is_no_panorama_is_said_of_scenes_too(self):
+        with pytest.raises(MismatchError, match="2:1"):
+            tonemap(Image(np.ones((32, 32, 3), np.float32), Transfer.LINEAR), TonemapOptions("fusion", projection="equirect"))
 
     def test_looks_alone_give_no_sun_and_no_name(self, monkeypatch):
         monkeypatch.setattr(conversion, "find_sun", lambda *arguments: pytest.fail("looked for"))
@@ -394,8 +430,9 @@ class TestPanorama:
         assert any("not 2:1" in note for note in result.image.metadata.notes)
 
     def test_unknown_projection_is_refused(self):
-        with pytest.raises(UsageError, match="no projection"):
-            ExpandOptions(projection="fisheye")
+        for options in (ExpandOptions, TonemapOptions):
+            with pytest.raises(UsageError, match="no projection"):
+                options(projection="fisheye")
 
     @pytest.mark.parametrize(
         ("options", "raised"),

@@ -170,11 +170,10 @@ def _facts(image: Image, profile: str | None) -> dict[str, Any]:
 
 
 def _looks_like_panorama(image: Image) -> bool:
-    """Would expand take it for one? It looks at photos only."""
-    from hdrcli.conversion import looks_like_panorama
-    from hdrcli.inspection import holds_light
+    """Would expand or tonemap take it for one?"""
+    from hdrcli.inference.seam import looks_like_panorama
 
-    return not holds_light(image) and not image.metadata.panorama and looks_like_panorama(image)
+    return not image.metadata.panorama and looks_like_panorama(image)
 
 
 def _numbers(statistics: Statistics) -> dict[str, Any]:
@@ -186,6 +185,8 @@ def _numbers(statistics: Statistics) -> dict[str, Any]:
 
 
 def _picture_lines(image: Image, profile: str | None) -> Iterator[tuple[str, str]]:
+    from hdrcli.inspection import holds_light
+
     megapixels = image.width * image.height / 1e6
     amount = f"{megapixels:.1f}" if megapixels >= 1 else f"{megapixels:.2g}"
     turned = "" if image.metadata.turned == 1 else f", turned upright (orientation {image.metadata.turned})"
@@ -202,7 +203,8 @@ def _picture_lines(image: Image, profile: str | None) -> Iterator[tuple[str, str
     if image.metadata.panorama:
         yield "panorama", "equirectangular, 360 x 180 degrees"
     elif _looks_like_panorama(image):
-        yield "panorama", "looks like one, 360 x 180 degrees; expand takes it for one"
+        command = "tonemap" if holds_light(image) else "expand"
+        yield "panorama", f"looks like one, 360 x 180 degrees; {command} takes it for one"
 
 
 def _shot_lines(shot: Shot) -> Iterator[tuple[str, str]]:

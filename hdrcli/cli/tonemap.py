@@ -23,6 +23,7 @@ from hdrcli.cli.options import (
     Device,
     Json,
     Overwrite,
+    Projection,
     Quiet,
     StripMetadata,
     Threads,
@@ -170,6 +171,12 @@ def tonemap(
         DisplayPrimaries,
         typer.Option("--primaries", metavar="NAME", help="Of the result: srgb or p3.", rich_help_panel=LIGHT),
     ] = DisplayPrimaries.SRGB,
+    projection: Annotated[
+        Projection,
+        typer.Option(
+            "--projection", metavar="WHAT", help="equirect (360 x 180 panorama), flat, or auto.", rich_help_panel=LIGHT
+        ),
+    ] = Projection.AUTO,
     brackets: Annotated[
         str | None,
         typer.Option(
@@ -243,6 +250,7 @@ def tonemap(
         saturation=saturation,
         dither=dither,
         primaries=primaries,
+        projection=projection,
     )
     each_of = _with_parameters(base, names, pairs)
     for options in each_of:

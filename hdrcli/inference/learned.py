@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from hdrcli.camera import exposure_for_share
 from hdrcli.color import Primaries, Transfer, decode, luminance, rgb_to_xyz
 from hdrcli.inference.generator import Floats, Generator, to_t
+from hdrcli.inference.seam import closed, continued, margin_of
 from hdrcli.inference.working import area_mean, working_shape
 from hdrcli.tonemapping._color import into_gamut, multiplied
 
@@ -39,13 +40,15 @@ class Toning:
     """How to tone-map one picture, strip by strip.
 
     ``exposure``: factor from the picture's light to LDR whites. ``lines``: ``(h, w, 2)``: slope and offset of the gain, in
-    stops, over log2 luminance. ``height``, ``width``: of the picture.
+    stops, over log2 luminance. ``height``, ``width``: of the picture. ``around``: its first column is the neighbour of the last
+    (a panorama).
     """
 
     exposure: float
     lines: Floats
     height: int
     width: int
+    around: bool = False
 
     def apply(self, light: Floats, first: int, shown: Floats | None = None) -> Floats:
         """Rows of the picture from ``first`` on, scene-linear Rec.709 ``(n, W, 3)``, to display-linear light in [0, 1].
@@ -54,20 +57,40 @@ class Toning:
         """
         exposed = light * np.float32(self.exposure)
         y = _luminance(exposed)
-        slope, offset = _enlarged(self.lines, first, first + light.shape[0], self.height, self.width)
+        slope, offset = self._enlarged(first, first + light.shape[0])
         gain = np.exp2(slope * _stops(y) + offset)
         colors = exposed if shown is None else shown * np.float32(self.exposure)
         return into_gamut(multiplied(colors, gain), np.minimum(y * gain, 1))
 
+    def _enlarged(self, first: int, last: int) -> list[Floats]:
+        """Slopes and offsets of rows ``first`` to ``last``, enlarged bilinearly.
+
+        By hand, so that a pixel's value does not depend on how many rows are asked for: OpenCV rounds a single row otherwise.
+        """
+        grid = self.lines
+        above, below, way = _between(grid.shape[0], self.height, first, last)
+        rows = grid[above] + way[:, None, None] * (grid[below] - grid[above])
+        left, right, way = _between(grid.shape[1], self.width, 0, self.width, around=self.around)
+        parts = (np.ascontiguousarray(rows[..., c]) for c in (0, 1))
+        return [part[:, left] + way * (part[:, right] - part[:, left]) for part in parts]
+
 
 def prepare(
-    generator: Generator, rows: Rows, height: int, width: int, exposure: float | None = None, ev: float = 0.0
+    generator: Generator,
+    rows: Rows,
+    height: int,
+    width: int,
+    exposure: float | None = None,
+    ev: float = 0.0,
+    *,
+    around: bool = False,
 ) -> Toning:
     """Show the whole picture to a G_X.
 
     ``rows``: scene-linear Rec.709 light of some rows, ``(n, W, 3) float32``, finite and not negative; it is asked for in
     strips. ``exposure``: factor from it to LDR whites; None: so that 5 % of the pixels come to lie above white, as long as the
-    median luminance then lies in 0.02..0.8. ``ev``: stops more than that. Raises ModelError for a network that fails.
+    median luminance then lies in 0.02..0.8. ``ev``: stops more than that. ``around``: the picture is a panorama, shown with its
+    borders continued. Raises ModelError for a network that fails.
     """
     spec = generator.spec
     shape = working_shape(height, width, spec.working_size, spec.multiple)
@@ -75,12 +98,14 @@ def prepare(
     if exposure is None:
         exposure = automatic_exposure(small)
     exposure *= 2.0**ev
-    exposed = small * np.float32(exposure)
+    margin = margin_of(shape[1], spec.multiple) if around else 0
+    exposed = continued(small * np.float32(exposure), margin)
     t = to_t(np.minimum(exposed, np.float32(spec.peak)), spec.peak)
     codes = generator({"t": np.ascontiguousarray(t.transpose(2, 0, 1)[None])})[0].transpose(1, 2, 0)
     display = decode(np.clip(codes, 0, 1), Transfer.SRGB)
     guide = _stops(_luminance(exposed))
-    return Toning(exposure, _guided(guide, _stops(_luminance(display)) - guide), height, width)
+    lines = closed(_guided(guide, _stops(_luminance(display)) - guide), margin)
+    return Toning(exposure, lines, height, width, around)
 
 
 def automatic_exposure(light: Floats) -> float:
@@ -126,20 +151,16 @@ def _box(values: Floats) -> Floats:
     return smooth.reshape(values.shape)
 
 
-def _enlarged(grid: Floats, first: int, last: int, height: int, width: int) -> list[Floats]:
-    """Rows ``first`` to ``last`` of a grid ``(h, w, 2)`` enlarged bilinearly to height x width: its two channels.
+def _between(
+    cells: int, size: int, first: int, last: int, *, around: bool = False
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Between which cells pixels ``first`` to ``last`` of an axis of ``size`` lie, and how far from the lower one.
 
-    By hand, so that a pixel's value does not depend on how many rows are asked for: OpenCV rounds a single row otherwise.
+    ``around``: the last cell is followed by the first.
     """
-    above, below, way = _between(grid.shape[0], height, first, last)
-    rows = grid[above] + way[:, None, None] * (grid[below] - grid[above])
-    left, right, way = _between(grid.shape[1], width, 0, width)
-    parts = (np.ascontiguousarray(rows[..., c]) for c in (0, 1))
-    return [part[:, left] + way * (part[:, right] - part[:, left]) for part in parts]
-
-
-def _between(cells: int, size: int, first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Between which cells pixels ``first`` to ``last`` of an axis of ``size`` lie, and how far from the lower one."""
-    at = np.clip((np.arange(first, last) + 0.5) * cells / size - 0.5, 0, cells - 1)
-    low = at.astype(np.intp)
-    return low, np.minimum(low + 1, cells - 1), (at - low).astype(np.float32)
+    at = (np.arange(first, last) + 0.5) * cells / size - 0.5
+    if not around:
+        at = np.clip(at, 0, cells - 1)
+    low = np.floor(at).astype(np.intp)
+    high = (low + 1) % cells if around else np.minimum(low + 1, cells - 1)
+    return low % cells, high, (at - low).astype(np.float32)

@@ -30,6 +30,7 @@ from hdrcli.color import STOPS_FLOOR, AnyPrimaries, Primaries, Transfer, convers
 from hdrcli.errors import MismatchError
 from hdrcli.image import FLOAT_MAX, HALF_MAX, brightest_channel, look_up
 from hdrcli.inference.generator import Floats, Generator, from_t
+from hdrcli.inference.seam import closed, continued, margin_of
 from hdrcli.inference.working import (
     BLEND_LOW,
     blend_table,
@@ -46,7 +47,6 @@ _TRACE = 1e-5
 _CALM_LEVEL, _CALM_COLOUR = 4, 8  # radii in cells
 _CALM_CONTRAST = 0.5  # of codes, within the smaller radius; from half of it on the answer is less and less calmed
 _CALM_REACH = 2 * _CALM_COLOUR + 5  # cells: as far as something reaches in _calm, and after it in _smooth
-_CONTINUED = 8  # panoramas are continued by this part of their width at each side
 
 T = TypeVar("T")
 
@@ -83,12 +83,8 @@ class Coarse:
         """With this many more columns at each side, taken from the other side; a photo that is no panorama stays as it is."""
         if not self.around:
             return self
-        stops, codes, share = (_continued(grid, cells) for grid in (self.stops, self.codes, self.share))
+        stops, codes, share = (continued(grid, cells) for grid in (self.stops, self.codes, self.share))
         return replace(self, stops=stops, codes=codes, share=share)
-
-
-def _continued(grid: Floats, cells: int) -> Floats:
-    return np.pad(grid, ((0, 0), (cells, cells), (0, 0)), mode="wrap")
 
 
 def ask(
@@ -111,32 +107,15 @@ def ask(
     share = lost_share(codes if stored is None else stored, shape)
     ldr = working_codes(codes, transfer, shape)
     grids = {"ldr": _in_primaries(ldr, primaries, Primaries.BT709), "clip": clip_map(share)}
-    margin = math.ceil(shape[1] / (_CONTINUED * spec.multiple)) * spec.multiple if equirect else 0
+    margin = margin_of(shape[1], spec.multiple) if equirect else 0
     if margin:
-        grids = {name: _continued(grid, margin) for name, grid in grids.items()}
+        grids = {name: continued(grid, margin) for name, grid in grids.items()}
     t = generator({name: np.ascontiguousarray(grids[name].transpose(2, 0, 1)[None]) for name in spec.inputs})
     y = np.maximum(from_t(t[0].transpose(1, 2, 0), spec.peak) @ _matrix(Primaries.BT709, primaries), 0)
-    stops = _closed(np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR)), margin)
+    stops = closed(np.log2(np.minimum(y, spec.peak) + np.float32(STOPS_FLOOR)), margin)
     if (ldr == ldr[..., :1]).all():  # a grey photo stays grey
         stops = np.repeat(stops.mean(axis=2, keepdims=True), 3, axis=2)
     return Coarse(stops, ldr, share, math.log2(spec.peak), equirect)
-
-
-def _closed(continued: Floats, margin: int) -> Floats:
-    """An answer to a photo that was continued by ``margin`` columns, without them: ``(h, w + 2 margin, c)`` -> ``(h, w, c)``.
-
-    Near the seam it was given twice, in two surroundings. From half a margin away on each side the one fades into the other, so
-    that the two sides meet; the outer half of the margin, where the surroundings end, has no say.
-    """
-    if margin == 0:
-        return continued
-    end = continued.shape[1] - margin
-    out = continued[:, margin:end].copy()
-    reach = margin // 2
-    fade = (0.5 - (np.arange(reach, dtype=np.float32) + 0.5) / (2 * max(reach, 1)))[:, None]  # 1/2 at the seam, 0 at its end
-    out[:, :reach] += fade * (continued[:, end : end + reach] - out[:, :reach])
-    out[:, out.shape[1] - reach :] += fade[::-1] * (continued[:, margin - reach : margin] - out[:, out.shape[1] - reach :])
-    return out
 
 
 def _matrix(source: AnyPrimaries, target: AnyPrimaries) -> Floats:
@@ -349,7 +328,7 @@ def _highlight_grids(codes: NDArray[Any], log_linear: Floats, coarse: Coarse, lo
     stops = (totals[1:] / per_cell).T.reshape(height, width, 3).astype(np.float32)
     factor = max(1, min(4, rows // height, columns // width))
     if coarse.around:
-        weight, stops = _continued(weight, _CALM_REACH), _continued(stops, _CALM_REACH)
+        weight, stops = continued(weight, _CALM_REACH), continued(stops, _CALM_REACH)
         coarse = coarse.continued(_CALM_REACH)
     # squared: what is said of a cell that lost little is mostly about its surroundings, and would dim the rims of windows
     share = (coarse.share + np.float32(_TRACE)) ** 2

@@ -151,6 +151,12 @@ def test_panorama_by_its_xmp(cli: Cli) -> None:
     assert hdrcli.read("p.exr").metadata.panorama
     assert cli("expand", "p.jpg", "-m", "linear", "--projection", "flat", "-o", "flat.exr").code == 0
     assert not hdrcli.read("flat.exr").metadata.panorama
+    for projection in ("auto", "flat"):
+        assert (
+            cli("tonemap", "p.exr", "-t", "fusion", "--no-dither", "--projection", projection, "-o", f"{projection}.png").code
+            == 0
+        )
+    assert not np.array_equal(hdrcli.read("auto.png").pixels, hdrcli.read("flat.png").pixels)
     save("photo.png")
     ran = cli("expand", "photo.png", "--projection", "equirect")
     assert (ran.code, len(ran.lines)) == (1, 1)
