@@ -366,6 +366,7 @@ class _Run:
         wrapped = {phase: fabric.setup_optimizers(optimizer) for phase, optimizer in self.optimizers.items()}
         reported = saved = time.monotonic()
         shown = saved - 60 * config.report_minutes  # the first sheet soon, to see that data are right
+        shown_at = -1
         saved_epoch = self.epoch
         sums: dict[str, torch.Tensor] = {}
         since = good = 0
@@ -401,13 +402,14 @@ class _Run:
                     saved, saved_epoch = time.monotonic(), self.epoch
                 if sheet_due:
                     self._show()
-                    shown = time.monotonic()
+                    shown, shown_at = time.monotonic(), self.step
         except KeyboardInterrupt:
             if not self.in_step:
                 self.save(last=True)
                 self._tell(f"interrupted at step {self.step}; --resume auto goes on from there", "interrupted")
             raise
-        self._show()
+        if shown_at < self.step:
+            self._show()
         state = self.save(last=True)
         if state is None:
             raise self._not_finite()

@@ -118,11 +118,15 @@ class TestResuming:
         two = loop.train(toy(), pictures(), short_loop(6, workers=2), tmp_path / "two", resume=True)
         assert torch.equal(weights(two), weights(none))
 
-    def test_looking_at_the_run_changes_nothing(self, tmp_path):
+    def test_looking_at_the_run_changes_nothing(self, tmp_path, monkeypatch):
+        looked = []
+        show = loop._Run._show
+        monkeypatch.setattr(loop._Run, "_show", lambda run: looked.append(run.step) or show(run))
         plain = loop.train(toy(), pictures(), short_loop(6), tmp_path / "a")
         config = short_loop(6, checkpoint_minutes=0.0, report_minutes=0.0)
         watched = loop.train(toy(), pictures(), config, tmp_path / "b")
         assert torch.equal(weights(watched), weights(plain))
+        assert looked == [6, 1, 2, 3, 4, 5, 6]  # the last step once
         assert len(list((tmp_path / "b" / "sheets").glob("*.png"))) == 6
         assert len(events(tmp_path / "b", "checkpoint")) == 7
 
