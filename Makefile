@@ -43,11 +43,12 @@ check:  ## ruff, mypy, pytest (needs `make test` once)
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 -q
 
-bench: $(VENV)/.dev  ## Time and memory of `expand`, `tonemap`, HDR-VDP-2.2 against others; with DATA=DIR of `train` too
+bench: $(VENV)/.dev  ## Time and memory of `expand`, `tonemap`, HDR-VDP-2.2 against others; with DATA=DIR (and LDR=DIR) of `train` too
 	$(BIN)/python tests/benchmarks/bench_expand.py
 	$(BIN)/python tests/benchmarks/bench_tonemap.py
 	$(BIN)/python tests/benchmarks/bench_hdrvdp2.py
 	@test -z "$(DATA)" || $(BIN)/python tests/benchmarks/bench_train.py --hdr "$(DATA)" --recipe paired
+	@test -z "$(DATA)" -o -z "$(LDR)" || $(BIN)/python tests/benchmarks/bench_train.py --hdr "$(DATA)" --ldr "$(LDR)"
 
 sample: $(VENV)/.base  ## Render the sample photo at 24 megapixels with its HDR truth: demo/sunlit_room_24mp.{jpg,exr}
 	@mkdir -p demo

@@ -84,6 +84,11 @@ def from_t(t: Tensor, peak: float) -> Tensor:
     return torch.expm1(t * float(torch.log1p(torch.tensor(MU)))) * (peak / MU)
 
 
+def t_of_white(peak: float) -> float:
+    """T of LDR white, 1 scene-linear."""
+    return math.log1p(MU / peak) / math.log1p(MU)
+
+
 def srgb_to_linear(v: Tensor) -> Tensor:
     """sRGB codes in [0, 1] to linear light (IEC 61966-2-1); differentiable everywhere."""
     return torch.where(v <= 0.04045, v / 12.92, ((v.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
@@ -96,9 +101,8 @@ def linear_to_srgb(y: Tensor) -> Tensor:
 
 def photograph(t: Tensor, peak: float) -> Tensor:
     """T domain to the sRGB codes of an ideal photo: clipped at LDR white. In [0, 1]; gradients are finite for any finite t."""
-    white = math.log1p(MU / peak) / math.log1p(MU)
     # cut in T: the exponential of a T far above 1 is infinite, and so would be its gradient
-    return linear_to_srgb(from_t(t.clamp(0.0, white), peak)).clamp(0.0, 1.0)
+    return linear_to_srgb(from_t(t.clamp(0.0, t_of_white(peak)), peak)).clamp(0.0, 1.0)
 
 
 def _toned(t: Tensor, change: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ from hdrcli.losses.identity import WEIGHT, Identity, for_g_x, for_g_y
 from hdrcli.losses.perception import ARTIFACT_ONLY, WEIGHTS, perception_loss
 from hdrcli.losses.semantic import BETA, semantic_loss
 from hdrcli.networks import feedback_unet, patchgan
-from hdrcli.networks.feedback_unet import clip_map_of, from_t, linear_to_srgb, photograph, within
+from hdrcli.networks.feedback_unet import clip_map_of, from_t, linear_to_srgb, photograph, t_of_white, within
 from hdrcli.perception import exposure
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
@@ -546,9 +546,10 @@ class LlmHdr:
                 self._perceived(maps_x, x_hat, None, ARTIFACT_ONLY),
             )
             terms["perception"] = config.perception_every * (forward + backward)
+        above = (y > t_of_white(peak)).to(y.dtype) if config.weight("brightness") or config.weight("highlights") else y
         if config.weight("brightness"):
             lost = (x >= CLIP_CODE).to(y.dtype)
-            terms["brightness"] = self._brightness.gap(y_hat, lost, y, (from_t(y, peak) > 1).to(y.dtype))
+            terms["brightness"] = self._brightness.gap(y_hat, lost, y, above)
         if config.weight("cycle"):
             (again_x,) = self._iterate(self.networks, "g_x", self._seen(y_hat, maps_y, made=True), blind=blind)
             terms["cycle_x"] = cycle_loss(again_x, x)
@@ -559,7 +560,7 @@ class LlmHdr:
                 terms["cycle_y"] = cycle_loss(again_y, y)
             if config.weight("highlights"):
                 error = _root_mean_square if config.highlights == "rms" else _weighted
-                terms["highlights"] = error(again_y, y, (from_t(y, peak) > 1).to(y.dtype))
+                terms["highlights"] = error(again_y, y, above)
         for name, same, identity in zip(("identity_y", "identity_x"), (*same_y, *same_x), identities, strict=False):
             terms[name] = _weighted(same, identity.expected, identity.weight)
         if config.weight("gan"):
