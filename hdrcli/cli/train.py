@@ -507,6 +507,7 @@ def _export(say: Presenter, run: Path) -> int:
             write_weights(run)
     except MissingRequirement as error:
         say.warning(run, f"no weights written: {error}")
+    say.note("making its bundle and comparing that with torch; this takes a while")
     try:
         with training_extra("exporting a bundle"):
             bundle = write_bundle(run, run / "bundle", overwrite=True)
