@@ -253,6 +253,7 @@ def main() -> int:
         threads=given.threads,
         checkpoint_minutes=1e9,
         report_minutes=1e9,
+        log_steps=10**9,  # the first report has a sheet, which belongs to minutes, not to steps
     )
     seconds = run(made, options, pictures, config, clock=given.clock, watch=True)
     if given.device == "cuda":
