@@ -65,7 +65,8 @@ class Guides(StrEnum):
 
 GUIDES: Mapping[Guides, Mapping[str, str]] = {
     Guides.OFFLINE: {"maps": "exposure", "embeddings": "own", "masks": "superpixels"},
-    Guides.PAPER: {"maps": "llm", "embeddings": "clip", "masks": "sam"},
+    # with what uses them, where a recipe has left it out: the embedding of 3.2, the semantic loss by its weight (S2.3)
+    Guides.PAPER: {"maps": "llm", "embeddings": "clip", "masks": "sam", "embedding": "true", "semantic_weight": "2"},
     Guides.NONE: {"maps": "none", "embeddings": "none", "masks": "none"},
 }
 

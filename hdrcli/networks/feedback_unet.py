@@ -33,6 +33,8 @@ class Config:
 
     ``direction``: "expand" (G_Y: T-domain output, all gates) or "tonemap" (G_X: display-encoded output, artifact gate only).
     ``width``: features of the first level (64, 128, 256, then 512). ``iterations``: of the feedback; 1 leaves the block out.
+    ``cell``: what is fed back: "dense", what goes to the decoder, as S2.2 describes it; or "convlstm", as 3.1 calls it: the
+    block says what a memory forgets and takes in, and what of it is shown (Shi et al. 2015, Eq. 3, without peepholes).
     ``gates``: multiply features by perception maps. ``embedding``: two 512-vectors at the bottleneck. ``peak``: the radiance,
     in LDR whites, that T maps to 1. ``norm``: "batch" as in the paper, or "none". ``stem``: pixel-unshuffle factor before the
     first conv (1: the paper). ``clip_map``: a second 3-channel input that says where channels clipped.
@@ -46,6 +48,7 @@ class Config:
     direction: Literal["expand", "tonemap"] = "expand"
     width: int = 64
     iterations: int = 4
+    cell: Literal["dense", "convlstm"] = "dense"
     gates: bool = True
     embedding: bool = False
     peak: float = 256.0
@@ -61,6 +64,7 @@ class Config:
             ("stem", self.stem, self.stem in (1, 2, 4, 8), "use 1, 2, 4 or 8"),
             ("width", self.width, self.width >= 4 and self.width % 4 == 0, "use a multiple of 4"),
             ("iterations", self.iterations, self.iterations >= 1, "use 1 or more"),
+            ("cell", self.cell, self.cell in ("dense", "convlstm"), "use dense or convlstm"),
             ("toned", self.toned, self.toned in ("photo", "log"), "use photo or log"),
             ("padding", self.padding, self.padding in ("zeros", "replicate"), "use zeros or replicate"),
             ("peak", self.peak, 1 < self.peak <= 2**20, "use more than 1, at most 2^20"),
@@ -153,7 +157,12 @@ class DilatedDenseBlock(nn.Module):
 
 
 class FeedbackBlock(nn.Module):
-    """cat(features, hidden) -> 1x1 -> three dilated dense blocks -> 3x3; the result is decoded, and the next hidden state."""
+    """cat(features, hidden) -> 1x1 -> three dilated dense blocks -> 3x3; the result is decoded, and the next hidden state.
+
+    The state is ``(N, features, h, w)``, at first zeros; its first ``features`` channels are what is decoded.
+    """
+
+    states = 1  # times features
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -164,6 +173,23 @@ class FeedbackBlock(nn.Module):
     def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
         result: Tensor = self.out(self.blocks(self.merge(torch.cat([x, hidden], 1))))
         return result
+
+
+class LstmFeedbackBlock(FeedbackBlock):
+    """The same layers before the gates of a ConvLSTM; the state is ``(N, 2 features, h, w)``: what is decoded, and a memory."""
+
+    states = 2
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features)
+        self.out = nn.Conv2d(features, 4 * features, 3, padding=1)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        shown, memory = hidden.chunk(2, 1)
+        takes, forgets, shows, news = super().forward(x, shown).chunk(4, 1)
+        # a memory starts by forgetting little (Jozefowicz et al. 2015)
+        memory = torch.sigmoid(forgets + 1) * memory + torch.sigmoid(takes) * torch.tanh(news)
+        return torch.cat([torch.sigmoid(shows) * torch.tanh(memory), memory], 1)
 
 
 class Gate(nn.Module):
@@ -213,7 +239,7 @@ class FeedbackUNet(nn.Module):
         if config.context:
             self.context = nn.Sequential(nn.Conv2d(8 * w, 8 * w, 1), nn.ReLU(), nn.Conv2d(8 * w, 8 * w, 1))
         if config.iterations > 1:
-            self.feedback = FeedbackBlock(8 * w)
+            self.feedback = _CELLS[config.cell](8 * w)
         self.up = nn.ModuleList(nn.Conv2d(2 * o, o, 3, padding=1) for o in reversed(widths))
         self.decoder = nn.ModuleList(_block(2 * o, o, config.norm) for o in reversed(widths))
         if config.gates:
@@ -295,14 +321,15 @@ class FeedbackUNet(nn.Module):
         x = self._bottleneck(deepest, maps, embeddings)
         if config.iterations == 1:
             return [self._run(self._decode, x, skips, ldr, clip)]
-        hidden = torch.zeros_like(x)
+        hidden = torch.zeros_like(x).repeat(1, self.feedback.states, 1, 1)
         images: list[Tensor] = []
         for iteration in range(config.iterations):
             if iteration and config.embedding and embed is not None:
                 assert embeddings is not None
                 x = self._bottleneck(deepest, maps, torch.stack([embeddings[:, 0], embed(images[-1])], 1))
             hidden = self._run(self.feedback, x, hidden)
-            images.append(self._run(self._decode, hidden, skips, ldr, clip))
+            shown = hidden if self.feedback.states == 1 else hidden[:, : 8 * config.width]
+            images.append(self._run(self._decode, shown, skips, ldr, clip))
         return images
 
     def _run(self, part: Callable[..., Tensor], *args: Any) -> Tensor:
@@ -380,6 +407,9 @@ class SelfContained(nn.Module):
         embeddings = ldr.new_zeros(ldr.shape[0], 2, 512) if self.inner.config.embedding else None
         image: Tensor = self.inner(ldr, clip, maps, embeddings)
         return image
+
+
+_CELLS: dict[str, type[FeedbackBlock]] = {"dense": FeedbackBlock, "convlstm": LstmFeedbackBlock}
 
 
 def build(config: Config) -> FeedbackUNet:

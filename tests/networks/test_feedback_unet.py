@@ -11,7 +11,7 @@ from hdrcli.color import Transfer, decode, encode
 from hdrcli.errors import UsageError
 from hdrcli.inference import generator, working
 from hdrcli.networks import feedback_unet
-from hdrcli.networks.feedback_unet import Config, DilatedDenseBlock, FeedbackBlock, build
+from hdrcli.networks.feedback_unet import Config, DilatedDenseBlock, FeedbackBlock, LstmFeedbackBlock, build
 
 PAPER = Config()
 SMALL = Config(width=4, iterations=2)
@@ -22,6 +22,7 @@ VARIANTS = {
     "embedding": replace(SMALL, embedding=True),
     "stem 2": replace(PLAIN, stem=2),
     "stem 4, clip map, context, no norm": replace(PLAIN, stem=4, clip_map=True, context=True, norm="none"),
+    "ConvLSTM": replace(SMALL, cell="convlstm"),
     "G_X": replace(SMALL, direction="tonemap"),
     "G_X, toned": replace(PLAIN, direction="tonemap", toned="log", padding="replicate"),
 }
@@ -247,6 +248,18 @@ def test_no_image_remembers_the_one_before():
     torch.testing.assert_close(alone, first[:1], rtol=1e-4, atol=1e-5)
 
 
+def test_a_convlstm_cell_by_hand():
+    """Shi et al. 2015, Eq. 3, without peepholes: gates of what the block says, one pixel."""
+    torch.manual_seed(4)
+    block = LstmFeedbackBlock(8)
+    x, state = torch.randn(1, 8, 1, 1), torch.randn(1, 16, 1, 1)
+    said = block.out(block.blocks(block.merge(torch.cat([x, state[:, :8]], 1)))).detach().numpy().reshape(4, 8)
+    takes, forgets, shows = (1 / (1 + np.exp(-(said[i] + (i == 1)))) for i in range(3))
+    memory = forgets * state[0, 8:, 0, 0].numpy() + takes * np.tanh(said[3])
+    expected = np.concatenate([shows * np.tanh(memory), memory])
+    np.testing.assert_allclose(block(x, state).detach().numpy().ravel(), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("iterations", [1, 2, 3])
 def test_every_iteration_gives_an_image_and_forward_the_last(iterations):
     config = replace(SMALL, iterations=iterations)
@@ -279,7 +292,7 @@ def test_an_input_that_is_missing_is_named(config, missing):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("stem", 3), ("stem", 0), ("stem", 16), ("width", 0), ("width", 6), ("width", -4), ("iterations", 0)]
+    [("stem", 3), ("stem", 0), ("stem", 16), ("width", 0), ("width", 6), ("width", -4), ("iterations", 0), ("cell", "gru")]
     + [("peak", v) for v in (1.0, 0.0, -5.0, float("nan"), float("inf"))],
 )
 def test_sizes_that_no_network_has_are_refused(name, value):

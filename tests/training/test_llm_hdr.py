@@ -216,6 +216,11 @@ class TestSwitches:
         assert told["embeddings"] == "own, for contrastive loss; left out: embedding"
         assert told["masks"] == "none; left out: semantic loss"
 
+    def test_what_has_nothing_to_do_is_described_as_none(self):
+        described = objective(masks="superpixels", semantic_weight=0.0).describe()["options"]
+        assert (described["maps"], described["embeddings"], described["masks"]) == ("exposure", "own", "none")
+        assert set(described["guides"]) == {"exposure", "own"}
+
     def test_options_of_guides_reach_them(self):
         made = create("llm_hdr", {"guides.own.patches": "7", "network.width": "4", "discriminator.width": "4"}, 1)
         assert made._embeddings.config.patches == 7
@@ -368,6 +373,15 @@ class TestLearning:
         gap.backward()
         assert float(gap.detach()) == 0
         assert not made.grad.any()
+
+    def test_a_step_that_is_not_finite_leaves_the_running_means(self):
+        """The loop leaves such a step out, and the next one must be able to go on."""
+        means = llm_hdr.Brightness()
+        all_of_it, real = torch.ones(1, 3, 16, 16), torch.full((1, 3, 16, 16), 0.6)
+        means.gap(torch.full_like(real, 0.4), all_of_it, real, all_of_it)
+        for bad in (float("nan"), float("inf")):
+            means.gap(torch.full_like(real, bad), all_of_it, real, all_of_it)
+        assert (means.made, means.real) == (pytest.approx(0.4), pytest.approx(0.6))
 
     def test_running_means_are_kept_and_count_in_the_total(self):
         given = batch(objective())
@@ -629,6 +643,9 @@ class TestRefusals:
             ({"network": replace(CONFIG.network, embedding=True)}, "network.embedding"),
             (dict.fromkeys((f"{t}_weight" for t in llm_hdr._WEIGHTS), 0.0), "cycle_weight"),
             (alone("perception") | {"perception_every": 2}, "perception_every"),
+            ({"masks": "sam", "semantic_weight": 0.0}, "masks"),
+            ({"embeddings": "clip", "contrastive_weight": 0.0}, "embeddings"),
+            ({"maps": "llm", "perception_weight": 0.0, "network": replace(CONFIG.network, gates=False)}, "maps"),
         ],
     )
     def test_options_that_do_not_fit_are_named(self, changes, where):
@@ -640,7 +657,8 @@ class TestRefusals:
     def test_a_batch_of_one_has_nothing_to_contrast_with(self, stand_ins):
         with pytest.raises(UsageError, match=r"batch_size: the contrastive loss.*batch of 1"):
             objective(embeddings="clip", batch_size=1)
-        objective(embeddings="clip", batch_size=1, contrastive_weight=0.0)
+        network = replace(CONFIG.network, embedding=True)
+        objective(embeddings="clip", batch_size=1, contrastive_weight=0.0, network=network)
         step(made := objective(batch_size=1), batch(made))  # own compares patches of one image
 
     @pytest.mark.parametrize(

@@ -179,6 +179,15 @@ class Config:
         return self.network.gates or self.weight("perception") > 0
 
 
+def _uses(config: Config) -> dict[str, list[tuple[str, bool]]]:
+    """What each kind of guide is for, and whether that is on."""
+    return {
+        "maps": [("gates", config.network.gates), ("perception loss", config.weight("perception") > 0)],
+        "embeddings": [("embedding", config.network.embedding), ("contrastive loss", config.weight("contrastive") > 0)],
+        "masks": [("semantic loss", config.weight("semantic") > 0)],
+    }
+
+
 def _check_together(config: Config) -> None:
     """Raises UsageError for options that don't fit each other."""
     size, multiple = config.working_size, config.network.multiple
@@ -192,6 +201,11 @@ def _check_together(config: Config) -> None:
         raise UsageError(
             "the perception loss is the only one, and steps would be without", where="perception_every", remedy=remedy
         )
+    for kind, used in _uses(config).items():
+        name = getattr(config, kind)
+        if name not in ("none", getattr(Config, kind)) and not any(on for _, on in used):
+            parts = " and ".join(part for part, _ in used)
+            raise UsageError(f"the guide {name} has nothing to do without {parts}", where=kind, remedy=f"use {kind}=none")
     if config.network.gates and config.maps == "none":
         remedy = "use maps=exposure, or network.gates=false"
         raise UsageError("gates need a guide for perception maps", where="maps", remedy=remedy)
@@ -281,6 +295,8 @@ class Brightness:
         if new is None:
             return old
         value = float(new.detach())
+        if not math.isfinite(value):  # the loop leaves such a step out; it must not stay here
+            return old
         return value if old is None else self.KEPT * old + (1 - self.KEPT) * value
 
 
@@ -350,17 +366,11 @@ class LlmHdr:
 
     def guides(self) -> dict[str, str]:
         """What looks at images in this run, by kind, and what is left out: a line each, to be told at the start."""
-        config = self.config
-        uses = {
-            "maps": [("gates", config.network.gates), ("perception loss", config.weight("perception") > 0)],
-            "embeddings": [("embedding", config.network.embedding), ("contrastive loss", config.weight("contrastive") > 0)],
-            "masks": [("semantic loss", config.weight("semantic") > 0)],
-        }
         lines = {}
-        for kind, parts in uses.items():
+        for kind, parts in _uses(self.config).items():
             used = " and ".join(part for part, on in parts if on)
             unused = " and ".join(part for part, on in parts if not on)
-            said = f"{getattr(config, kind)}, for {used}" if used else "none"
+            said = f"{getattr(self.config, kind)}, for {used}" if used else "none"
             lines[kind] = said + (f"; left out: {unused}" if unused else "")
         return lines
 
@@ -684,9 +694,10 @@ class LlmHdr:
         return np.asarray((rows.clamp(0, 1) * 255).round().byte().cpu())
 
     def describe(self) -> dict[str, Any]:
-        """Architecture, options and guides as plain values."""
+        """Architecture, options and guides as plain values; guides that have nothing to do are none."""
         options = asdict(self.config)
-        used = {getattr(self.config, kind) for kind in ("maps", "embeddings", "masks")}
+        options |= {kind: "none" for kind, parts in _uses(self.config).items() if not any(on for _, on in parts)}
+        used = {options[kind] for kind in ("maps", "embeddings", "masks")}
         options["guides"] = {name: value for name, value in options["guides"].items() if name in used}
         return {"architecture": "feedback_unet", "recipe": self.name, "options": options}
 
