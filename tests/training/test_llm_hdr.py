@@ -18,6 +18,7 @@ from hdrcli.camera import clipped_share
 from hdrcli.color import Transfer, decode
 from hdrcli.errors import UsageError
 from hdrcli.networks import feedback_unet, patchgan
+from hdrcli.training import recipes
 from hdrcli.training.objectives import create, llm_hdr
 
 TERMS = {"gan", "cycle_x", "cycle_y", "identity_x", "identity_y", "contrastive", "semantic", "perception"}
@@ -705,6 +706,15 @@ def test_every_ablation_is_a_command_line(name, words, stand_ins):
     tiny = {"network.width": "4", "discriminator.width": "4", "working_size": "32", "batch_size": "2", "network.norm": "none"}
     made = create("llm_hdr", {**tiny, "network.iterations": "2", "guides.superpixels.side": "32", **pairs}, 1)
     assert np.isfinite(list(step(made, batch(made)).values())).all()
+
+
+@pytest.mark.parametrize(("name", "words"), rows().items(), ids=rows())
+def test_every_ablation_is_another_system(name, words, stand_ins):
+    """With the command line that the document gives, in which llm-hdr-small has its semantic loss."""
+    base = {**recipes.load("llm-hdr-small").options, "semantic_weight": "2", "network.width": "4", "discriminator.width": "4"}
+    pairs = dict(word.split("=", 1) for word in words if word != "-p")
+    plain, made = create("llm_hdr", base, 1), create("llm_hdr", {**base, **pairs}, 1)
+    assert (made.describe() == plain.describe()) == (not pairs)
 
 
 def test_the_papers_numbers_are_the_defaults():
