@@ -110,24 +110,27 @@ class Presenter:
             print(json.dumps(values, allow_nan=False), flush=True)
 
     @contextmanager
-    def progress(self, total: float, *, unit: str = "", wanted: bool = True) -> Iterator[Callable[[float, str], None]]:
-        """A bar on stderr while the block runs, if that is a terminal. Gives a function that takes what is done and a text."""
+    def progress(
+        self, total: float, *, unit: str = "", wanted: bool = True, estimates: bool = True
+    ) -> Iterator[Callable[[float, str], None]]:
+        """A bar on stderr while the block runs, if that is a terminal. Gives a function that takes what is done and a text.
+
+        The bar and its numbers come first; the text gets the room that is left, in whole terms (two blanks part them).
+        ``estimates``: the bar says how much time is left; False: the text does.
+        """
         if not wanted or self.verbosity < 0 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda done, text: None
             return
         from rich.console import Console
-        from rich.markup import escape
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        amount = [MofNCompleteColumn(), TextColumn(unit)] if unit else [TextColumn("{task.percentage:3.0f} %")]
-        columns = [BarColumn(bar_width=24), *amount, TimeRemainingColumn(), TextColumn("{task.description}")]
-        # no redirection of stdout and stderr: results may be going there as bytes, and all else goes through _say
-        bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+        from hdrcli.cli.bar import make
+
+        bar = make(total, Console(stderr=True), unit=unit, estimates=estimates)
         with bar:
             self._bar = bar
-            task = bar.add_task("", total=total)
+            task = bar.task_ids[0]
             try:
-                yield lambda done, text: bar.update(task, completed=done, description=escape(printable(text)))
+                yield lambda done, text: bar.update(task, completed=done, description=printable(text))
             finally:
                 self._bar = None
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DATA, RUN = "Data", "Run"
 _LINE_SECONDS = 30.0
+# the guide that a dry run may not ask, and the one that stands for it there
+_ASKED, _INSTEAD = "llm", "exposure"
 _EXTRA = frozenset(
     ("torch", "lightning", "lightning_fabric", "lightning_utilities", "tensorboard", "onnx", "onnxscript", "safetensors")
 )
@@ -262,7 +264,7 @@ def train(
     parse_device(device)
     settings = parse_pairs(parameter, "--set")
     with training_extra(), _quiet_lightning():
-        from hdrcli.training import loop, objectives, placement, recipes, sources, validation
+        from hdrcli.training import loop, objectives, placement, plan, recipes, sources, validation
 
         paired_data = pair_sources(pairs, pairs_layout)
         if paired_data and ldr:
@@ -275,7 +277,9 @@ def train(
         if all(end is None for end in ends.values()):
             raise UsageError("training needs an end", remedy="give --minutes, --epochs or --max-steps")
         flags = _flag_options(made, width, guides, checkpoint_activations)
-        objective = objectives.create(made.objective, {**made.options, **flags, **settings}, seed)
+        options = {**made.options, **flags, **settings}
+        instead = dry_run and options.get("maps") == _ASKED
+        objective = objectives.create(made.objective, options | ({"maps": _INSTEAD} if instead else {}), seed)
         sources_given: dict[Domain, list[Path]] = {"hdr": hdr or [], "ldr": ldr or []}
         _check_domains(objective, sources_given, made.name, pairs=bool(paired_data))
         fabric = None if dry_run else placement.make_fabric(device, devices, nodes, precision)
@@ -313,22 +317,35 @@ def train(
             report_minutes=report_minutes,
         )
         if dry_run:
-            return _print_plan(made, objective, pictures, config)
+            return _print_plan(made, objective, pictures, config, instead=instead)
         _introduce(say, made, objective, pictures, config, scored)
-        with say.progress(1.0) as advance:
-            state = loop.train(
-                objective,
-                pictures,
-                config,
-                out,
-                resume=resume is Resume.AUTO,
-                initial=init,
-                validation=scored,
-                record={"recipe": made.name, "sources": {d: [str(p) for p in sources_given[d]] for d in given} | paired_data},
-                fabric=fabric,
-                observe=_observer(say, advance),
-                report=say.note,
-            )
+        with say.progress(1.0, estimates=False) as advance:
+            record = {
+                "recipe": made.name,
+                "sources": {d: [str(p) for p in sources_given[d]] for d in given} | paired_data,
+                "split": split,
+                "cache": {"memory_gb": cache_memory, "disk_gb": cache_disk},
+            }
+            record |= {} if init is None else {"init": str(init)}
+            try:
+                with plan.memory_errors(objective):
+                    state = loop.train(
+                        objective,
+                        pictures,
+                        config,
+                        out,
+                        resume=resume is Resume.AUTO,
+                        initial=init,
+                        validation=scored,
+                        record=record,
+                        fabric=fabric,
+                        observe=_observer(say, advance),
+                        report=lambda line: say.note(printable(line)),
+                    )
+            except KeyboardInterrupt:
+                if leads:
+                    raise
+                return ExitCode.INTERRUPTED  # said once
         skipped = f", {state['skipped']} left out" if state["skipped"] else ""
         steps_done = f"{state['step']} steps{skipped}"
         say.result(f"trained {steps_done} in {state['elapsed'] / 60:.1f} min on {state['device']} -> {printable(out)}")
@@ -413,6 +430,9 @@ def _load(
         note = enlarged_note(name, chosen, view_size)
         if note:
             say.note(note)
+        panoramas = sum(picture.panorama for picture in chosen)
+        if panoramas:
+            say.note(f"{panoramas} of {len(chosen)} {name.upper()} images are panoramas: what is seen of them are flat views")
         if len(chosen) == 1:
             say.note(f"there is one {name.upper()} image only: what is learned will hold for it alone")
     return pictures
@@ -466,7 +486,8 @@ def _sorts(objective: Objective, pictures: Pictures) -> dict[str, list[Any]]:
     return {"pairs": pairs} | {words[d]: [p for p in pictures[d] if not isinstance(p, Pair)] for d in objective.domains}
 
 
-def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig) -> int:
+def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig, *, instead: bool) -> int:
+    """``instead``: the objective has another guide in place of one that may not be asked."""
     from hdrcli.training import plan
 
     print(f"recipe: {made.name} ({made.summary})" if made.summary else f"recipe: {made.name}")
@@ -481,13 +502,22 @@ def _print_plan(made: Recipe, objective: Objective, pictures: Pictures, config: 
     size = f"{objective.batch_size} x {config.accumulate} x {processes}"
     print(f"batch: {size} images (batch x accumulate x processes), views of {objective.view_size} pixels")
     for kind, line in objective.guides().items():
-        print(f"guide for {kind}: {line}")
+        stands = f" (in place of {_ASKED}, which a dry run neither asks nor checks)" if instead and kind == "maps" else ""
+        print(f"guide for {kind}: {line}{stands}")
     per_epoch = plan.steps_per_epoch(objective, pictures, config.accumulate, processes)
     print(f"epoch: {per_epoch:.4g} steps; schedule: {config.schedule}")
-    if plan.asks_others(objective):
-        print("time and memory: not measured, since the guide llm would be asked")
+    with plan.memory_errors(objective):
+        need, free = plan.estimate(objective, config), plan.free_memory(config)
+    what = (
+        f"{need.fixed / 1e9:.2f} for weights and their updates, {need.activations / 1e9:.2f} for {objective.batch_size} images"
+    )
+    print(f"memory, estimated: {need.total / 1e9:.2f} GB ({what}); {free / 1e9:.2f} GB are free", flush=True)
+    if need.total > free:
+        print(f"that is more than there is: {plan.what_to_lower(objective)}")
+        print("time: not measured, since a step would not fit")
         return ExitCode.OK
-    cost = plan.measure(objective, pictures, config)
+    with plan.memory_errors(objective):
+        cost = plan.measure(objective, pictures, config)
     ends = [] if config.max_steps is None else [config.max_steps * cost.seconds / 60]
     ends += [] if config.minutes is None else [config.minutes]
     steps = f"{min(ends) * 60 / cost.seconds:.0f} steps"
@@ -535,16 +565,21 @@ def _observer(say: Presenter, advance: Callable[[float, str], None]) -> Callable
 
     def observe(progress: Progress) -> None:
         nonlocal said
-        losses = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+        left, speed = f"{_time(progress.remaining)} left", f"{progress.images_per_second:.1f} images/s"
         where = f"epoch {progress.epoch:.1f}  step {progress.step}"
-        speed = f"{progress.images_per_second:.1f} images/s"
-        advance(progress.fraction, f"{where}  {speed}  {losses}")
+        losses = [f"{name} {value:.3f}" for name, value in progress.losses.items()]
+        # what a narrow terminal shows is the beginning
+        advance(progress.fraction, "  ".join((left, speed, where, *losses)))
         if not say.has_bar and time.monotonic() - said >= _LINE_SECONDS:
             said = time.monotonic()
-            left = f"{progress.remaining / 60:.1f} min left"
-            say.note(f"{100 * progress.fraction:3.0f} %  {where}  {progress.elapsed / 60:.1f} min, {left}  {speed}  {losses}")
+            done = f"{100 * progress.fraction:3.0f} %  {where}  {_time(progress.elapsed)}, {left}"
+            say.note("  ".join((done, speed, " ".join(losses))))
 
     return observe
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "g_y.safetensors"
 CHECKPOINT = "checkpoint.pt"
+GENERATORS = "generators"  # folder in a run, of what could be saved when a last checkpoint could not
 MANIFEST = "checkpoint.json"  # of a checkpoint in pieces: their names, lengths and SHA-256
 METADATA_KEY = "hdrcli"
 
@@ -84,7 +85,9 @@ def is_weights(path: Path, role: str = "g_y") -> bool:
 
 def _weights_file(path: Path, role: str) -> Path:
     """The file that stands for a path: the path itself, or what a run or bundle folder holds."""
-    return next((p for p in (path / CHECKPOINT, path / MANIFEST, path / weights_name(role)) if p.is_file()), path)
+    saved = path / GENERATORS  # of a run whose checkpoint the disk did not take
+    files = (path / CHECKPOINT, path / MANIFEST, path / weights_name(role), saved / CHECKPOINT, saved / MANIFEST)
+    return next((p for p in files if p.is_file()), path)
 
 
 def load(path: Path, device: str = "auto", role: str = "g_y") -> TorchGenerator:

@@ -5,7 +5,7 @@
 :mod:`hdrcli.perception._answers`.
 
 What goes wrong with one image never stops a run: it is counted, and the guide ``exposure`` answers for that image. What makes
-the guide useless from the start (no consent, key, model or connection) is an error before it.
+the guide useless from the start (no consent, key, model or connection; a first picture that is refused) is an error before it.
 
 The key comes from the environment: ``HDRCLI_LLM_KEY``, or for OpenAI's own endpoint ``OPENAI_API_KEY``. It is in no message,
 report or file, and neither is what a server says: a server may repeat what it was sent.
@@ -14,6 +14,7 @@ report or file, and neither is what a server says: a server may repeat what it w
 from __future__ import annotations
 
 import email.utils
+import math
 import os
 import random
 import time
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 from hdrcli.errors import MissingExtra, MissingModel, UsageError
 from hdrcli.perception import _answers
 from hdrcli.perception._answers import BadAnswer, Cache, Region
+from hdrcli.perception._remote import Interrupted, Overdue, Patience
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +49,7 @@ _LONGEST_WAIT = 60.0  # seconds that a step of training may be held up for one a
 _REST_AFTER = 3  # images in a row that the endpoint failed
 _LONGEST_REST = 3600.0
 _MOST_TOKENS = 4096  # of an answer: 64 regions
+_GRACE = 1.0  # seconds; the client's own timeout, of each of its operations, comes first where it can
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ class Config:
     ``consent``: photos may leave the machine. ``base_url``, ``model``: the endpoint and what it shall use. ``cache``: folder of
     answers (empty: the user's cache folder). ``side``: longest side that is sent, in pixels. ``least_confidence``: of regions
     that count. ``requests_per_minute``, ``retries``, ``timeout`` (seconds): of requests. ``most_requests``: budget of a run,
-    retries included; 0: the cache alone. ``most_tokens``: as the endpoint counts them; 0: no limit. ``answer_format``: what the
-    endpoint is asked to enforce; the answer is checked in any case.
+    retries and the one test picture at each start included; 0: the cache alone. ``most_tokens``: as the endpoint counts them;
+    0: no limit. ``answer_format``: what the endpoint is asked to enforce; the answer is checked in any case.
+
+    A run of several processes has one budget and one rate: each process has its equal share of them. What is spent is kept in
+    checkpoints and counts when the run is resumed; if it was killed, what it spent since its last checkpoint is forgotten.
 
     Raises UsageError for values that make no sense.
     """
@@ -129,11 +135,12 @@ class TokenBucket:
 
 
 class _Failed(Exception):
-    """An image without an answer. ``kind``: for the report; ``rest``: seconds that the endpoint asked to be left alone."""
+    """An image without an answer. ``kind``: for the report; ``rest``: seconds that the endpoint asked to be left alone;
+    ``status``: of a request that it won't ever answer."""
 
-    def __init__(self, kind: str, rest: float = 0.0) -> None:
+    def __init__(self, kind: str, rest: float = 0.0, status: int = 0) -> None:
         super().__init__(kind)
-        self.kind, self.rest = kind, rest
+        self.kind, self.rest, self.status = kind, rest, status
 
 
 _TRANSPORT = frozenset(("timeout", "unreachable", "rate-limited", "server error", "rejected"))
@@ -142,8 +149,9 @@ _TRANSPORT = frozenset(("timeout", "unreachable", "rate-limited", "server error"
 class LLMMaps:
     """See the module's docstring.
 
-    ``client``: an openai.OpenAI without retries of its own. ``say``: gets a line when the guide is replaced for longer than one
-    image; it may be set later. ``clock``, ``sleep`` (seconds), ``chance`` (0 to 1, for the jitter): for tests.
+    A :class:`hdrcli.perception.PictureMapsProvider` and a :class:`hdrcli.perception._remote.RemoteGuide`. ``client``: an
+    openai.OpenAI without retries of its own. ``say``: gets a line when answers are of no use or the guide is replaced for
+    longer than one image; :meth:`begin` sets it. ``clock``, ``sleep`` (seconds), ``chance`` (0 to 1, for jitter): for tests.
     """
 
     def __init__(
@@ -154,14 +162,16 @@ class LLMMaps:
         *,
         say: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.config = config
         self.say = say
         self._client, self._cache = client, cache
-        self._clock, self._sleep, self._chance = clock, sleep, chance
-        self._bucket = TokenBucket(config.requests_per_minute, clock=clock, sleep=sleep)
+        self._patience = Patience()
+        self._clock, self._sleep, self._chance = clock, sleep or self._patience.sleep, chance
+        self._process, self._processes = 0, 1
+        self._bucket = TokenBucket(config.requests_per_minute, clock=clock, sleep=self._sleep)
         self._counts: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._hopeless: set[str] = set()  # images that got a wrong answer or a refusal: not asked about again in this run
@@ -177,6 +187,105 @@ class LLMMaps:
     def report(self) -> Report:
         """What happened so far."""
         return Report(failed=MappingProxyType(dict(self._failed)), **self._counts)
+
+    # a run ----------------------------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        say: Callable[[str], None],
+        *,
+        process: int = 0,
+        processes: int = 1,
+        once: int = 0,
+        each_step: float = 0.0,
+        knobs: str = "",
+    ) -> None:
+        """See :class:`hdrcli.perception._remote.RemoteGuide`. Raises UsageError if the endpoint refuses a test picture."""
+        self.say = say
+        self._patience.renew()
+        self._said.clear()
+        self._divide(process, processes)
+        self._bucket = TokenBucket(self.config.requests_per_minute / processes, clock=self._clock, sleep=self._sleep)
+        say(self._plan())
+        if self._spent():
+            self._say_once("llm: the budget is spent; exposure answers for what is not in the cache")
+            return
+        self._first_request()
+        if each_step > 0:
+            say(self._outlook(once, each_step, knobs))
+
+    def hurry(self) -> None:
+        """See :class:`hdrcli.perception._remote.RemoteGuide`."""
+        self._patience.end()
+
+    def summary(self) -> str | None:
+        """The line of :attr:`report`, if anything was asked."""
+        return self.report.line if self._counts["asked"] or self._counts["requests"] else None
+
+    def state(self) -> dict[str, Any]:
+        """See :class:`hdrcli.perception._remote.RemoteGuide`."""
+        return {"counts": dict(self._counts), "failed": dict(self._failed), "processes": self._processes}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """The reverse of :meth:`state`."""
+        self._counts, self._failed = Counter(state["counts"]), Counter(state["failed"])
+        self._processes = int(state["processes"])
+
+    def _divide(self, process: int, processes: int) -> None:
+        """Take this process's share of the budget. What was spent by another number of processes is divided anew."""
+        if processes != self._processes:
+            spent = {name: math.ceil(self._counts[name] * self._processes / processes) for name in ("requests", "tokens")}
+            if process > 0:  # what else was counted is the first process's to tell
+                self._counts.clear()
+                self._failed.clear()
+            self._counts.update({name: value - self._counts[name] for name, value in spent.items()})
+        self._process, self._processes = process, processes
+
+    def _share(self, most: int) -> int:
+        return most // self._processes + (self._process < most % self._processes)
+
+    def _spent(self) -> bool:
+        config, counts = self.config, self._counts
+        if counts["requests"] >= self._share(config.most_requests):
+            return True
+        return config.most_tokens > 0 and counts["tokens"] >= self._share(config.most_tokens)
+
+    def _plan(self) -> str:
+        config = self.config
+        spent = min(self._counts["requests"] * self._processes, config.most_requests)
+        tokens = f" and {config.most_tokens} tokens" if config.most_tokens else ""
+        before = f", about {spent} of them spent" if spent else ""
+        return (
+            f"llm: pictures go to {_endpoint(config)}, in at most {config.most_requests} requests{tokens} of this run{before}, "
+            f"{config.requests_per_minute:g} a minute"
+        )
+
+    def _outlook(self, once: int, each_step: float, knobs: str) -> str:
+        """How long the budget of requests lasts if nothing fails."""
+        left = (self._share(self.config.most_requests) - self._counts["requests"]) * self._processes
+        each = each_step * self._processes
+        steps = max(0, math.floor((left - once) / each))
+        first = f"{once} photos and scenes once each, then " if once else ""
+        wait = 60 * each / self.config.requests_per_minute
+        change = ", ".join(name for name in ("most_requests", "requests_per_minute", knobs) if name)
+        return (
+            f"llm: {first}{each:.3g} new images a step: {left} requests last for about {steps} steps, at {wait:.2g} seconds a "
+            f"step for their rate; exposure answers from there on (change: {change})"
+        )
+
+    def _first_request(self) -> None:
+        """Ask about a picture of our own. Raises UsageError if the endpoint won't look at it; anything else may pass."""
+        try:
+            self._ask(_jpeg_url(_test_picture(), self.config.side))
+        except _Failed as failure:
+            if failure.status:
+                raise _refusal(failure.status, _endpoint(self.config)) from None
+            if failure.rest > 0:
+                self._resume_at = self._clock() + failure.rest
+            if failure.kind != "interrupted":
+                self.say(f"llm: no usable answer to a test picture: {failure.kind}; exposure answers until there are some")
+
+    # images ---------------------------------------------------------------------------------------------------------------
 
     def maps(self, codes: Tensor, *, source: Tensor | None = None) -> Maps:
         """See :class:`hdrcli.perception.MapsProvider`. Without gradient, except where ``exposure`` answered instead."""
@@ -207,6 +316,8 @@ class LLMMaps:
         try:
             if key in self._hopeless:
                 raise _Failed("failed before")
+            if self._patience.ended:
+                raise _Failed("interrupted")
             if self._clock() < self._resume_at:
                 raise _Failed("resting")
             regions = self._ask(_jpeg_url(pixels, self.config.side))
@@ -236,6 +347,7 @@ class LLMMaps:
         if failure.kind in ("malformed", "refused"):
             self._hopeless.add(key)
             self._failed_in_a_row = 0  # it answers, if not what was asked
+            self._say_once(f"llm: an answer was {failure.kind}; exposure answers for such images, which are counted")
         if failure.kind == "budget":
             self._say_once(f"llm: the budget is spent; exposure answers from here on. {self.report.line}")
         if failure.kind not in _TRANSPORT:
@@ -274,9 +386,11 @@ class LLMMaps:
         import openai
 
         config, counts = self.config, self._counts
-        if counts["requests"] >= config.most_requests or 0 < config.most_tokens <= counts["tokens"]:
+        if self._spent():
             raise _Failed("budget")
         self._bucket.take()
+        if self._patience.ended:
+            raise _Failed("interrupted")
         counts["requests"] += 1
         question: Any = [
             {"role": "system", "content": _answers.SYSTEM},
@@ -285,22 +399,28 @@ class LLMMaps:
                 "content": [{"type": "text", "text": _answers.QUESTION}, {"type": "image_url", "image_url": {"url": url}}],
             },
         ]
-        try:
+
+        def ask() -> Any:
             response = self._client.chat.completions.with_raw_response.create(
                 model=config.model,
                 messages=question,
                 response_format=_response_format(config.answer_format),
                 max_completion_tokens=_MOST_TOKENS,
             )
-            body = response.http_response.json()
-        except openai.APITimeoutError:
+            return response.http_response.json()
+
+        try:
+            body = self._patience.call(ask, config.timeout + _GRACE)
+        except Interrupted:
+            raise _Failed("interrupted") from None
+        except (openai.APITimeoutError, Overdue):  # overdue: an answer that comes drop by drop
             raise _Retry("timeout") from None
         except openai.APIConnectionError:
             raise _Retry("unreachable") from None
         except openai.APIStatusError as error:
             status, headers = error.status_code, error.response.headers
             if status not in _RETRIED and status < 500:
-                raise _Failed("rejected") from None
+                raise _Failed("rejected", status=status) from None
             raise _Retry("rate-limited" if status == 429 else "server error", _retry_after(headers)) from None
         except (
             openai.OpenAIError,
@@ -364,6 +484,14 @@ def _retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
+def _test_picture() -> NDArray[np.uint8]:
+    """Nobody's photo: two ramps, large enough for models that want a least size."""
+    import numpy as np
+
+    y, x = np.mgrid[:256, :256]
+    return np.stack([x, y, np.full_like(x, 128)], -1).astype(np.uint8)
+
+
 def _jpeg_url(pixels: NDArray[np.uint8], side: int) -> str:
     """An image as a data URL, reduced to ``side`` where it is larger: JPEG, without metadata.
 
@@ -417,6 +545,17 @@ def _key(host: str) -> str:
     also = f" or {OPENAI_KEY_VARIABLE}" if official else ""
     remedy = f"set {KEY_VARIABLE}{also}; to anything if the endpoint asks for none"
     raise UsageError("the guide llm needs a key in the environment", where=host, remedy=remedy)
+
+
+def _refusal(status: int, host: str) -> UsageError:
+    """The error of a test picture that was refused."""
+    if status in (401, 403):
+        return UsageError(f"the endpoint refuses the key ({status})", where=host, remedy=f"check {KEY_VARIABLE}")
+    remedy = {
+        402: "it wants to be paid",
+        404: "check model and base_url: it has no such model, or nothing at that address",
+    }.get(status, "check base_url and model, which must see images; or use answer_format=json_object or text")
+    return UsageError(f"the endpoint refuses a test picture ({status})", where=host, remedy=remedy)
 
 
 def _probe(client: openai.OpenAI, config: Config, host: str) -> None:

@@ -28,6 +28,7 @@ from hdrcli.camera import exposure_alignment
 from hdrcli.color import Primaries, Transfer, conversion_matrix, converted, decode, decoding_table, encode, luminance
 from hdrcli.errors import DataError, InputError, MismatchError
 from hdrcli.image import Image, as_unit_float
+from hdrcli.inference.seam import looks_like_panorama
 from hdrcli.parallel import threads
 from hdrcli.training.agreement import brightness_of_light, brightness_of_photo, likeness
 from hdrcli.training.pairs import ORDER, PairFile
@@ -41,7 +42,7 @@ MOST_LINES = 10  # files that are left out are named one by one up to here
 CEILING = 2.0**24  # times 0.18 of the median: what infinity becomes
 _LEVELS = 256  # an HDR file with no more different values than an 8-bit picture is one
 _ENOUGH = 64 * 64  # pixels, below which the number of levels says nothing
-_FORM = 1  # of cached files: part of their names
+_FORM = 2  # of cached files: part of their names
 _WELL_EXPOSED = 50  # pixels, without which camera.exposure_alignment can't tell an exposure
 
 
@@ -284,7 +285,8 @@ def load(
 ) -> tuple[Picture, ...]:
     """The pictures of a domain, each decoded once and checked.
 
-    Left out and reported: unreadable files, those of the other domain, black ones and ones of a single colour. Raises DataError
+    What is a panorama the manifest says, else the file's metadata or its looks (:mod:`hdrcli.inference.seam`). Left out and
+    reported: unreadable files, those of the other domain, black ones and ones of a single colour. Raises DataError
     if more than half can't be used, and says so if that is because the domains are swapped.
 
     Where torch.distributed is at work, the processes of a machine share the files out, and keep what they decode on the disk
@@ -506,7 +508,9 @@ class _Swapped(Unfit):
 def _decoded(file: SceneFile, domain: Domain, limits: Limits) -> _Decoded:
     """One file as it is trained on. Raises InputError, or Unfit with the reason."""
     image = read(file, domain)
-    panorama = image.metadata.panorama or image.width == 2 * image.height if file.panorama is None else file.panorama
+    panorama = file.panorama
+    if panorama is None:  # a photo may well be twice as wide as high
+        panorama = image.metadata.panorama or looks_like_panorama(image)
     return _converted(image, domain, panorama, limits)
 
 
@@ -564,7 +568,7 @@ def _hdr(image: Image, panorama: bool, limits: Limits) -> _Decoded:
     for what, most, there in (("NaN", 0.01, np.isnan(stored)), ("infinite", 0.5, np.isinf(stored))):
         share = max(_noted(notes, what) / max(1, stored.size), float(there.mean()))
         if share > most:
-            raise Unfit(f"{100 * share:.2g} % of its values are {what}")
+            raise Unfit(f"{100 * share:.3g} % of its values are {what}")
     remark = "; ".join(notes)
     if not finite.all():
         lost = 100 * float(1 - finite.mean())

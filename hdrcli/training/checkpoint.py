@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,9 +18,8 @@ from typing import Any, BinaryIO
 import torch
 
 from hdrcli.errors import ModelError, TrainingError
-from hdrcli.inference.torch_backend import CHECKPOINT, MANIFEST, joined
+from hdrcli.inference.torch_backend import CHECKPOINT, GENERATORS, MANIFEST, joined
 
-GENERATORS = "generators.pt"
 _PIECES = "checkpoint-*-of-*-*.pt"
 _TEMPORARY = ".checkpoint-"
 _MIB = 1 << 20
@@ -43,24 +41,42 @@ def save(state: dict[str, Any], folder: Path, shard_mib: float | None = None) ->
         raise TrainingError(fault, where=folder / CHECKPOINT, remedy=remedy) from error
 
 
-def save_generators(state: dict[str, Any], folder: Path) -> Path | None:
-    """What of a state conversions need, in a file of its own, where the whole does not fit on the disk; None if this doesn't.
+_KEPT = (
+    *("description", "generator", "generators", "ema", "step", "elapsed", "seed", "history"),
+    *("scenes", "photos", "pairs", "device", "torch"),
+)
 
-    :func:`hdrcli.inference.torch_backend.load` reads it.
+
+def save_generators(state: dict[str, Any], folder: Path, shard_mib: float | None = None) -> Path | None:
+    """What of a state conversions and exports need, where the whole does not fit on the disk; None if this doesn't either.
+
+    In a folder of its own, as a run's: what goes on training in this one neither reads nor removes it. Returns that folder.
     """
-    kept = ("description", "generator", "generators", "ema", "step", "elapsed", "seed", "history", "scenes", "photos")
-    temporary: Path | None = None
+    target = folder / GENERATORS
     try:
-        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            _write({key: state[key] for key in kept if key in state}, file)
-        temporary.replace(folder / GENERATORS)
-    except (OSError, RuntimeError):
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        target.mkdir(exist_ok=True)
+        save({key: state[key] for key in _KEPT if key in state} | {"networks": {}}, target, shard_mib)
+    except (OSError, TrainingError):
+        with suppress(OSError):
+            target.rmdir()
         return None
-    return folder / GENERATORS
+    return target
+
+
+def forget_generators(folder: Path, step: int) -> None:
+    """Remove what :func:`save_generators` made, if it is no further than a checkpoint of this step, which holds it all."""
+    target = folder / GENERATORS
+    if not exists(target):
+        return
+    try:
+        if load_run(target)["step"] > step:
+            return
+    except ModelError:  # not for us to judge
+        return
+    with suppress(OSError):
+        for path in (target / MANIFEST, target / CHECKPOINT, *target.glob(_PIECES)):
+            path.unlink(missing_ok=True)
+        target.rmdir()
 
 
 class _Witness(io.RawIOBase):
@@ -92,12 +108,20 @@ def _write(state: dict[str, Any], file: Any) -> None:
         _to_disk(file)
 
 
+def _temporary(folder: Path) -> io.BufferedWriter:
+    """A new file without a name that counts. Not tempfile's: those are for the user alone, whatever the umask says."""
+    while True:
+        try:
+            return (folder / f"{_TEMPORARY}{os.urandom(6).hex()}").open("xb")
+        except FileExistsError:
+            continue
+
+
 def _save_whole(state: dict[str, Any], folder: Path) -> None:
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
+        with _temporary(folder) as file:
+            temporary = Path(file.name)
             _write(state, file)
         temporary.replace(folder / CHECKPOINT)
         temporary = None
@@ -143,9 +167,8 @@ class _Pieces(io.RawIOBase):
 
     def _open(self) -> BinaryIO:
         if self._file is None:
-            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.folder)
-            self._file = os.fdopen(descriptor, "wb")
-            self.paths.append(Path(name))
+            self._file = _temporary(self.folder)
+            self.paths.append(Path(self._file.name))
             self.lengths.append(0)
             self._hash = hashlib.sha256()
         return self._file
@@ -181,12 +204,11 @@ def _save_pieces(state: dict[str, Any], folder: Path, size: int) -> None:
             for name, length, digest in zip(names, pieces.lengths, pieces.digests, strict=True)
         ]
         manifest = {"format": 1, "step": state.get("step"), "pieces": entries}
-        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
-        pieces.paths.append(Path(temporary))
-        with os.fdopen(descriptor, "wb") as file:
+        with _temporary(folder) as file:
+            pieces.paths.append(Path(file.name))
             file.write((json.dumps(manifest, indent=1) + "\n").encode())
             _to_disk(file)
-        Path(temporary).replace(folder / MANIFEST)
+        pieces.paths[-1].replace(folder / MANIFEST)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         _sweep(folder, keep=set(names))
     finally:
@@ -194,8 +216,8 @@ def _save_pieces(state: dict[str, Any], folder: Path, size: int) -> None:
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:
-    """Pieces that no manifest names any more, what a killed process had not finished, what was saved instead of the whole."""
-    for path in (*folder.glob(_PIECES), *folder.glob(f"{_TEMPORARY}*"), *folder.glob(GENERATORS)):
+    """Pieces that no manifest names any more, and what a killed process had not finished."""
+    for path in (*folder.glob(_PIECES), *folder.glob(f"{_TEMPORARY}*")):
         if path.name not in keep:
             with suppress(OSError):
                 path.unlink()

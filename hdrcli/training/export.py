@@ -325,12 +325,31 @@ def _toml(card: Mapping[str, Any], purpose: str) -> str:
 
 
 def _state(run: Path) -> dict[str, Any]:
-    """The checkpoint of a run. Raises MissingModel if there is none."""
+    """The checkpoint of a run, or the generators that were saved instead. Raises MissingModel if there is neither."""
+    from hdrcli.inference.torch_backend import GENERATORS
     from hdrcli.training import checkpoint
 
+    if not checkpoint.exists(run) and checkpoint.exists(run / GENERATORS):
+        run /= GENERATORS
     if not checkpoint.exists(run):
         raise MissingModel("holds no training run", where=run, remedy="name a folder that hdrcli train --out made")
-    return checkpoint.load_run(run)
+    return {**checkpoint.load_run(run), "recipe_name": _recipe_name(run)}
+
+
+def _recipe_name(run: Path) -> str | None:
+    """What the run's record says its recipe is called; that of generators in a folder of their own is beside it."""
+    from hdrcli.inference.torch_backend import GENERATORS
+    from hdrcli.training.logs import RUN_FILE
+    from hdrcli.training.loop import BEST
+
+    folders = (run, run.parent) if run.name in (BEST, GENERATORS) else (run,)
+    for folder in folders:
+        try:
+            name = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")).get("recipe")
+        except (OSError, ValueError, AttributeError):  # trained without a record, or it was damaged: the objective is known
+            continue
+        return name if isinstance(name, str) else None
+    return None
 
 
 def _restore(state: Mapping[str, Any], run: Path) -> tuple[Export, ...]:
@@ -416,7 +435,8 @@ def _about(export: Export, parity: float) -> dict[str, Any]:
 
 def _training(state: Mapping[str, Any], history: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        "recipe": state["description"]["recipe"],
+        "recipe": state.get("recipe_name") or state["description"]["recipe"],
+        "objective": state["description"]["recipe"],
         "seed": state["seed"],
         "steps": state["step"],
         "minutes": round(state["elapsed"] / 60, 1),

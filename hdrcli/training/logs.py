@@ -15,7 +15,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from hdrcli.errors import TrainingError
+from hdrcli import formats
+from hdrcli.errors import TrainingError, UnwritableOutput
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
@@ -34,13 +35,35 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """``run.json``: the resolved configuration, versions and data of a run. Raises TrainingError if it can't be written."""
-    text = json.dumps({**record, "versions": versions()}, indent=2, default=str)
+def write_record(folder: Path, record: Mapping[str, Any], resumed_at: int | None = None) -> None:
+    """``run.json``: the resolved configuration, versions and data of a run. Raises TrainingError if it can't be written.
+
+    With the step at which a run is resumed, what is there stays, and how it goes on is added to its list ``resumed``.
+    """
+    record = {**record, "versions": versions()}
+    if resumed_at is not None:
+        old = _read_record(folder)
+        again = {"step": resumed_at, **{key: value for key, value in record.items() if key in _MAY_CHANGE or key not in old}}
+        record = {**(old or record), "resumed": [*old.get("resumed", ()), again]}
+    text = json.dumps(record, indent=2, default=str)
     try:
-        (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(folder / RUN_FILE, error) from error
+        with formats.whole_file(folder / RUN_FILE, overwrite=True) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except UnwritableOutput as error:
+        raise TrainingError(error.what, where=folder / RUN_FILE, remedy="check free space and rights") from error
+
+
+# of a record, when a run is resumed; the rest is checked
+_MAY_CHANGE = ("sources", "split", "validation", "cache", "loop", "versions")
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Empty if there is none, or none that can be read."""
+    try:
+        record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _unwritable(path: Path, error: OSError) -> TrainingError:

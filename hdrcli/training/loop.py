@@ -12,8 +12,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from hdrcli.errors import HdrcliError, TrainingError, UsageError
 from hdrcli.training import checkpoint
 from hdrcli.training.datasets import BatchStream, Pair, Picture, Pictures, Position, checked_fault
-from hdrcli.training.logs import RUN_FILE, Journal, write_record
-from hdrcli.training.objectives import Objective
+from hdrcli.training.logs import Journal, write_record
+from hdrcli.training.objectives import AsksOthers, Objective, Surroundings
 from hdrcli.training.placement import (
     gathered,
     largest,
@@ -35,6 +35,7 @@ from hdrcli.training.placement import (
     placed,
     prepare_worker,
     ready_to_fork,
+    served,
     without_sync,
 )
 from hdrcli.training.runs import existing, initialise
@@ -42,6 +43,7 @@ from hdrcli.training.schedule import CONSTANT_SHARE, learning_rate_factor
 from hdrcli.training.validation import Validation, scores
 
 PATIENCE = 20  # steps without a finite loss, one after the other, that end a run
+SAME_REQUEST = 1.0  # seconds in which a second SIGTERM is the first one: GNU timeout sends it to its child and to the group
 Report = Callable[[str], None]
 
 
@@ -55,8 +57,8 @@ class LoopConfig:
     of the averaged weights that are exported. ``clip_gradient``: largest norm of a phase's gradient; 0: not clipped.
     ``accumulate``: micro-batches of one step. ``devices``: processes on this node, 0 for one a card; ``num_nodes``: nodes.
     ``workers``: processes that make samples, for each process. ``threads``: of torch on the CPU; None: as many as it likes.
-    ``checkpoint_minutes``, ``checkpoint_epochs``: between checkpoints, whichever comes first; ``shard_mib``: their pieces'
-    size. ``report_minutes``: between scores and sheets.
+    ``checkpoint_minutes``, ``checkpoint_epochs``: between checkpoints, whichever comes first; ``shard_mib``: size
+    of their pieces, and of those of ``RUN/best``. ``report_minutes``: between scores and sheets.
     """
 
     max_steps: int | None = None
@@ -83,7 +85,9 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells its observer every ``log_steps``: losses are means since the last report.
+    """What the loop tells its observer after the first step, every ``log_steps`` and at the end.
+
+    ``losses``: means since the last report.
 
     ``epoch``: how many times as many views have been drawn as there are pictures (of the larger domain). ``remaining``:
     seconds, estimated. ``timings``: share of the time since the last report spent waiting for data ("data"), in losses and
@@ -137,8 +141,9 @@ def train(
     launched; else one is made. Returns the last checkpoint's state. Raises TrainingError if the folder holds another run, if
     the initial weights don't fit, if a checkpoint can't be written at the end, or if the loss is not finite 20 times in a row;
     DataError; UsageError for pairs given to a system that does not learn from them; MissingRequirement or UsageError for a
-    device that is not there. Ctrl-C and SIGTERM end the step, write a checkpoint and raise KeyboardInterrupt; a second one does
-    so at once.
+    device that is not there. Ctrl-C, SIGTERM and SIGHUP (a closed terminal; not where it is ignored) end the step, write a
+    checkpoint and raise KeyboardInterrupt; a second one does so at once. Where no samples come any more (a file has gone, a
+    worker was killed), a checkpoint is written, too, before the error is raised.
     """
     if config.max_steps is None and config.minutes is None:
         raise UsageError("training needs an end", remedy="give --max-steps or --minutes")
@@ -159,11 +164,17 @@ def train(
     run = _Run(objective, pictures, config, folder, fabric, history, validation, observe, report)
     if old is not None:
         run.restore(old)
-    if fabric.global_rank == 0 and (old is None or not (folder / RUN_FILE).is_file()):
+    if fabric.global_rank == 0:
+        if old is not None:
+            report(f"resumes at step {run.step} of {folder}")
+        elif resume:
+            report(f"nothing to resume in {folder}: starts at step 0")
         names: dict[str, Any] = {domain: [p.name for p in chosen] for domain, chosen in pictures.items()}
         pairs = [[p.photo.name, p.scene.name] for chosen in pictures.values() for p in chosen if isinstance(p, Pair)]
         names |= {"pairs": pairs} if pairs else {}
-        write_record(folder, {"objective": objective.describe(), "loop": asdict(config), **(record or {}), "data": names})
+        scored = {} if validation is None else {"validation": {"note": validation.note, "digest": validation.digest}}
+        told = {"objective": objective.describe(), "loop": asdict(config), **(record or {}), **scored, "data": names}
+        write_record(folder, told, None if old is None else run.step)
     return run.go()
 
 
@@ -198,7 +209,7 @@ class _Run:
     ) -> None:
         self.objective, self.pictures, self.config, self.folder, self.fabric = objective, pictures, config, folder, fabric
         self.history, self.validation, self.observe, self.report = history, validation, observe, report
-        self.best = math.inf
+        self.best, self.best_on = math.inf, "" if validation is None else validation.digest
         self.leads = fabric.global_rank == 0
         self.raw: dict[str, nn.Module] = dict(objective.networks.items())
         objective.networks.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -218,8 +229,9 @@ class _Run:
         self.batches_before = self.batches_done = 0  # in all processes; of this process since it started
         self.elapsed_before = 0.0
         self.rng: dict[str, Any] | None = None
-        self.interrupted = False
+        self.interrupted = 0.0  # when
         self.timings = dict.fromkeys(("data", "compute", "update"), 0.0)
+        self.told_of_guides: dict[int, str] = {}
         self.last_saved: dict[str, Any] | None = None
 
     # position -------------------------------------------------------------------------------------------------------------
@@ -259,6 +271,7 @@ class _Run:
             "batches": self.batches,
             "skipped": self.skipped,
             "best": self.best,
+            "best_on": self.best_on,
             "digests": {domain: [p.digest for p in chosen] for domain, chosen in self.pictures.items()},
         }
 
@@ -300,7 +313,7 @@ class _Run:
         self.step, self.skipped, self.elapsed_before = old["step"], old.get("skipped", 0), old["elapsed"]
         self.batches_before = old.get("batches", self.step)
         self.history = old.get("history", [])
-        self.best = old.get("best", math.inf)
+        self._restore_best(old)
         processes = old.get("processes", [])
         if len(processes) == self.fabric.world_size:
             own = processes[self.fabric.global_rank]
@@ -310,11 +323,28 @@ class _Run:
             self.report(f"the run had {len(processes)} processes, now {self.fabric.world_size}: it does not go on bit for bit")
             self.objective.load_state(processes[0]["objective"])
 
+    def _restore_best(self, old: Mapping[str, Any]) -> None:
+        """The score to beat, if it was measured on what is scored now."""
+        now, then = self.best_on, old.get("best_on", "")
+        self.best = old.get("best", math.inf)
+        if now and then and now != then:
+            if self.best < math.inf and self.leads:
+                self.report(f"--val is another than before: its scores are not compared, and {BEST} starts anew")
+            self.best = math.inf
+        elif then:
+            self.best_on = then
+
     def save(self, *, last: bool = False) -> dict[str, Any] | None:
-        """Write a checkpoint, unless weights are not finite; None then. Raises TrainingError at the end of a run only."""
-        finite = all(bool(torch.isfinite(p).all()) for p in self._networks().parameters())
-        if largest(self.fabric, float(not finite))[0]:
-            self._tell("no checkpoint written: weights are not finite; the older one is kept", "not_saved")
+        """Write a checkpoint, unless something in it is not finite; None then. Raises TrainingError at the end of a run only.
+
+        A NaN in the objective's state (a pool, a running mean) would spoil every loss of the run that is resumed.
+        """
+        sound = _finite(dict(self._networks().named_parameters())), _finite(self.objective.state())
+        weights, own = largest(self.fabric, *(float(not fine) for fine in sound))
+        if weights or own:
+            what = "weights are" if weights else f"the state of {self.objective.name} is"
+            older = "; the older one is kept" if checkpoint.exists(self.folder) else ""
+            self._tell(f"no checkpoint written: {what} not finite{older}", "not_saved")
             return None
         state = self.state()
         failed = ""
@@ -329,15 +359,16 @@ class _Run:
             self._tell(f"{failed}; training goes on and tries again", "not_saved")
         elif self.leads:
             self.journal.event("checkpoint", self.step, epoch=self.epoch)
+            checkpoint.forget_generators(self.folder, self.step)
         self.last_saved = state
         return state
 
     def _lost(self, error: TrainingError, state: dict[str, Any]) -> TrainingError:
         """The error of a last checkpoint that can't be written, after saving what can be."""
-        file = checkpoint.save_generators(state, self.folder)
-        if file is None:
+        kept = checkpoint.save_generators(state, self.folder, self.config.shard_mib)
+        if kept is None:
             return error
-        remedy = f"{error.remedy}; the generators, at least, are in {file}"
+        remedy = f"{error.remedy}; the generators, at least, are in {kept}, for hdrcli models export"
         return TrainingError(error.what, where=error.where, remedy=remedy)
 
     def _tell(self, line: str, event: str, **values: Any) -> None:
@@ -350,19 +381,20 @@ class _Run:
     def go(self) -> dict[str, Any]:
         """Train to the end; returns the last state."""
         self.started = time.monotonic()
-        self.journal = Journal(self.folder, active=self.leads, report=self.report)
+        self.journal = Journal(self.folder, active=self.leads, report=lambda line: self.report(line))
         try:
             with memory_kept(), placed(self.objective.networks, self.fabric), ready_to_fork(), self._signals():
                 self.journal.event("resumed" if self.step else "started", self.step, **_plain(self.config))
-                return self._steps()
+                self._listen()
+                with closing(self._batches()) as batches:
+                    return self._steps(batches)
         finally:
             self.journal.close()
 
-    def _steps(self) -> dict[str, Any]:
+    def _steps(self, batches: Iterator[dict[str, torch.Tensor]]) -> dict[str, Any]:
         config, fabric = self.config, self.fabric
-        batches = self._batches()
         if self.rng is not None:
-            _set_random_state(self.rng)  # last: making a loader draws from it
+            _set_random_state(self.rng)  # last: what is made above may draw from it
         wrapped = {phase: fabric.setup_optimizers(optimizer) for phase, optimizer in self.optimizers.items()}
         reported = saved = time.monotonic()
         shown = saved - 60 * config.report_minutes  # the first sheet soon, to see that data are right
@@ -370,10 +402,10 @@ class _Run:
         saved_epoch = self.epoch
         sums: dict[str, torch.Tensor] = {}
         since = good = 0
-        state = None
+        first = self.step + 1
         try:
             while True:
-                stop, elapsed = largest(fabric, float(self.interrupted), self.elapsed)
+                stop, elapsed = largest(fabric, self.interrupted, self.elapsed)
                 if stop:
                     raise KeyboardInterrupt
                 fraction = self.fraction(elapsed)
@@ -388,7 +420,7 @@ class _Run:
                     for name, value in terms.items():
                         sums[name] = sums.get(name, torch.zeros_like(value)) + value
                     self._average()
-                if self.step % config.log_steps == 0:
+                if self.step % config.log_steps == 0 or self.step == first:
                     now = time.monotonic()
                     self._log(sums, good, since, fraction, now - reported)
                     sums, since, good, reported = {}, 0, 0, now
@@ -402,14 +434,23 @@ class _Run:
                     saved, saved_epoch = time.monotonic(), self.epoch
                 if sheet_due:
                     self._show()
+                    self._tell_of_guides()
                     shown, shown_at = time.monotonic(), self.step
         except KeyboardInterrupt:
             if not self.in_step:
-                self.save(last=True)
-                self._tell(f"interrupted at step {self.step}; --resume auto goes on from there", "interrupted")
+                going_on = "; --resume auto goes on from there" if self.save(last=True) is not None else ""
+                self._tell_of_guides()
+                self._tell(f"interrupted at step {self.step}{going_on}", "interrupted")
             raise
+        except _NoSamples as end:
+            self._save_at_fault()
+            self._tell_of_guides()
+            raise end.error from end.error.__cause__
+        if since:
+            self._log(sums, good, since, 1.0, time.monotonic() - reported)
         if shown_at < self.step:
             self._show()
+        self._tell_of_guides()
         state = self.save(last=True)
         if state is None:
             raise self._not_finite()
@@ -417,6 +458,14 @@ class _Run:
         return state
 
     in_step = False
+
+    def _save_at_fault(self) -> None:
+        """A checkpoint before an error; if that can't be written either, the error still is what the user must hear."""
+        try:
+            if self.save(last=True) is not None:
+                self._tell(f"stopped at step {self.step}; --resume auto goes on from there", "stopped")
+        except TrainingError as error:
+            self._tell(str(error), "not_saved")
 
     def _set_rates(self, fraction: float) -> None:
         config = self.config
@@ -430,7 +479,7 @@ class _Run:
     ) -> dict[str, torch.Tensor] | None:
         """All phases of one step; what to log, or None if a loss was not finite."""
         begun = time.perf_counter()
-        parts = [next(batches) for _ in range(self.config.accumulate)]
+        parts = self._drawn(batches)
         self.timings["data"] += time.perf_counter() - begun
         self.in_step = True
         self.batches_done += len(parts)
@@ -447,6 +496,18 @@ class _Run:
         self.bad_in_a_row = 0
         self.in_step = False
         return terms
+
+    def _drawn(self, batches: Iterator[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        """The batches of one step. Raises _NoSamples, in all processes alike, if one of them has none."""
+        error: Exception | None = None
+        parts = []
+        try:
+            parts = [next(batches) for _ in range(self.config.accumulate)]
+        except Exception as caught:  # whatever it is, no step has begun, and what was learned can be kept
+            error = caught
+        if largest(self.fabric, float(error is not None))[0]:
+            raise _NoSamples(error or TrainingError("another process has no samples", remedy="see its message"))
+        return parts
 
     def _phase(self, phase: str, parts: list[dict[str, torch.Tensor]], optimizer: Any, terms: dict[str, torch.Tensor]) -> str:
         """Losses, gradients and step of one phase, adding to ``terms``. Returns what is not finite, "" if all is well."""
@@ -478,9 +539,15 @@ class _Run:
         if not self._clipped(optimizer):
             optimizer.zero_grad(set_to_none=True)
             return f"gradient of {label}"
+        scale = self._scale()
         optimizer.step()
         self.timings["update"] += time.perf_counter() - begun
-        return ""
+        return f"gradient of {label} in half precision (its scale was halved)" if self._scale() < scale else ""
+
+    def _scale(self) -> float:
+        """Of losses in 16-mixed, whose scaler halves it when it leaves a step out; else 0."""
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        return 0.0 if scaler is None else float(scaler.get_scale())
 
     def _clipped(self, optimizer: Any) -> bool:
         """Is the norm of the gradients finite? If so it is ``clip_gradient`` at most now."""
@@ -508,6 +575,8 @@ class _Run:
         there = checkpoint.exists(self.folder)
         remedy = "resume from the last checkpoint" if there else "start again"
         fault = f"losses are not finite at step {self.step + 1}, {self.bad_in_a_row} steps in a row"
+        if self.bad_in_a_row < PATIENCE:  # the run has come to its end, but what it learned can't be saved
+            fault = f"weights, or what {self.objective.name} keeps, are not finite after step {self.step}"
         return TrainingError(fault, where=self.folder, remedy=f"{remedy} with a lower learning rate or --precision 32-true")
 
     def _average(self) -> None:
@@ -517,7 +586,7 @@ class _Run:
 
     # data -----------------------------------------------------------------------------------------------------------------
 
-    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
+    def _batches(self) -> Generator[dict[str, torch.Tensor], None, None]:
         objective, config, fabric = self.objective, self.config, self.fabric
         stream = BatchStream(
             self.pictures,
@@ -536,14 +605,32 @@ class _Run:
             worker_init_fn=prepare_worker,
             generator=torch.Generator(),  # or else it would draw from the random state that a resumed run restores
         )
-        for batch in loader:
-            yield self._placed(checked_fault(batch))
+        with served(loader) as given:
+            for batch in given:
+                yield self._placed(checked_fault(batch))
 
     def _placed(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         device = self.fabric.device
         return {k: v.to(device, memory_format=torch.channels_last, non_blocking=True) for k, v in batch.items()}
 
     # what is told ---------------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Let an objective that asks others say so, and ask for the first time."""
+        if isinstance(self.objective, AsksOthers):
+            process, processes = self.fabric.global_rank, self.fabric.world_size
+            run = Surroundings(lambda line: self._tell(line, "guide"), process, processes, self.config.accumulate)
+            self.objective.listen(run)
+
+    def _tell_of_guides(self) -> None:
+        """What the guides of such an objective have been through, in each process, if that has changed."""
+        if not isinstance(self.objective, AsksOthers):
+            return
+        summaries = gathered(self.fabric, self.objective.summary())
+        for process, line in enumerate(summaries):
+            if line is not None and line != self.told_of_guides.get(process):
+                self.told_of_guides[process] = line
+                self._tell(line if len(summaries) == 1 else f"process {process}: {line}", "guide_summary", process=process)
 
     def _log(self, sums: Mapping[str, torch.Tensor], good: int, since: int, fraction: float, seconds: float) -> None:
         own = {name: float(value) / max(good, 1) for name, value in sums.items()}
@@ -622,7 +709,8 @@ class _Run:
             return
         try:
             (self.folder / BEST).mkdir(exist_ok=True)
-            checkpoint.save(self._averages() | {"networks": {}, "score": value}, self.folder / BEST)
+            state = self._averages() | {"networks": {}, "score": value, "score_on": self.best_on}
+            checkpoint.save(state, self.folder / BEST, self.config.shard_mib)
         except (OSError, TrainingError) as error:
             self._tell(f"not kept as the best: {error}", "not_saved")
             return
@@ -633,22 +721,64 @@ class _Run:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first Ctrl-C or SIGTERM lets the step end; the next one is KeyboardInterrupt at once."""
+        """The first Ctrl-C, SIGTERM or SIGHUP lets the step end; the next one is KeyboardInterrupt at once.
+
+        But what is sent twice without a hand at a keyboard (by GNU timeout, by systemd, by a shell and its terminal) is one.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def interrupt(number: int, frame: object) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
+        hangup = getattr(signal, "SIGHUP", None)  # not on Windows
 
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        def interrupt(number: int, frame: object) -> None:
+            now = time.monotonic()
+            if number == hangup:
+                self.report, self.observe = _unless_gone(self.report), _unless_gone(self.observe)
+            if self.interrupted and (number == signal.SIGINT or now - self.interrupted > SAME_REQUEST):
+                raise KeyboardInterrupt
+            self.interrupted = self.interrupted or now
+            if isinstance(self.objective, AsksOthers):
+                self.objective.hurry()
+
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup ignores it
+            numbers.append(hangup)
+        before = {number: signal.signal(number, interrupt) for number in numbers}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class _NoSamples(Exception):
+    """Training can't go on for want of samples; no step has begun."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _unless_gone(tell: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Whoever listened at the closed terminal; writing there fails, which is no reason to lose what was learned."""
+
+    def told(what: Any) -> None:
+        with suppress(OSError):
+            tell(what)
+
+    return told
+
+
+def _finite(value: Any) -> bool:
+    """Is every number in this, tensors and plain ones, finite?"""
+    if isinstance(value, torch.Tensor):
+        return not value.is_floating_point() or bool(torch.isfinite(value).all())
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 _NO_MODULE = nn.Identity()  # where Fabric asks for one when it clips; DDP and single processes look at the optimiser alone

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,8 +15,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
-from hdrcli.errors import MissingRequirement, UsageError
+from hdrcli.errors import MissingRequirement, TrainingError, UsageError
 from hdrcli.inference.generator import device_kind
 from hdrcli.parallel import limit_threads
 
@@ -192,10 +195,74 @@ def memory_kept() -> Iterator[None]:
 
 
 def prepare_worker(number: int) -> None:
-    """One thread; and Ctrl-C, which reaches workers too, is the main process's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """One thread; and what asks the whole group to end (Ctrl-C, Slurm, systemd, GNU timeout) is the main process's business.
+
+    It still needs samples for the step it is in. Workers end when it says so (:func:`served`) or, within seconds, when it has
+    gone, which torch's loop in them looks for.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     limit_threads(1)
+
+
+@contextmanager
+def served(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
+    """What a loader gives, while the block runs; after it no worker is left, however it ended.
+
+    A worker that has died is a TrainingError of the next batch. Torch's own handler of SIGCHLD raises wherever the main process
+    happens to be, in the middle of a step perhaps, of which nothing could be saved.
+    """
+    before = set(multiprocessing.active_children())
+    workers: list[Any] = []
+    iterator: Any = None
+    with ExitStack() as stack:
+        try:
+            iterator = iter(loader)
+            workers = [process for process in multiprocessing.active_children() if process not in before]
+            stack.enter_context(_children_die_silently())
+            yield _watched(iterator, workers)
+        finally:
+            workers = workers or [process for process in multiprocessing.active_children() if process not in before]
+            # not left to the garbage collector: a traceback may hold the iterator until Python ends
+            getattr(iterator, "_shutdown_workers", lambda: None)()
+            for worker in workers:
+                if worker.is_alive():  # torch has waited and sent SIGTERM, which workers leave to us
+                    worker.kill()
+                    worker.join()
+
+
+def _watched(iterator: Iterator[Any], workers: list[Any]) -> Iterator[Any]:
+    while True:
+        _check(workers)
+        try:
+            batch = next(iterator)
+        except RuntimeError:
+            _check(workers)
+            raise
+        yield batch
+
+
+def _check(workers: list[Any]) -> None:
+    """Raises TrainingError if one of them has not ended well."""
+    codes = [worker.exitcode for worker in workers if worker.exitcode]
+    if codes:
+        code = codes[0]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        remedy = "if memory ran out, use fewer --workers or less --cache-memory"
+        raise TrainingError(f"a process that makes samples {how}", where="--workers", remedy=remedy)
+
+
+@contextmanager
+def _children_die_silently() -> Iterator[None]:
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)  # None: of one that Python has not set
 
 
 @contextmanager

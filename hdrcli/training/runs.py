@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hdrcli.errors import TrainingError
+from hdrcli.inference.torch_backend import GENERATORS
 from hdrcli.training import checkpoint
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.objectives import Objective
@@ -30,6 +31,11 @@ def initialise(objective: Objective, run: Path) -> list[dict[str, Any]]:
 def existing(folder: Path, objective: Objective, pictures: Pictures, seed: int, *, resume: bool) -> dict[str, Any] | None:
     """The checkpoint to go on from, None in a new folder. Raises TrainingError if it is not of this run."""
     if not checkpoint.exists(folder):
+        kept = folder / GENERATORS
+        if checkpoint.exists(kept):
+            fault = "holds the generators of a run whose checkpoint could not be written, and nothing to go on from"
+            remedy = f"hdrcli models export {kept} -o DIR makes a bundle of them; then use another --out, or delete that folder"
+            raise TrainingError(fault, where=folder, remedy=remedy)
         return None
     if not resume:
         raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")

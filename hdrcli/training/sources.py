@@ -73,9 +73,9 @@ def find_files(sources: Sequence[Path], domain: Domain, split: str = "train") ->
             files += chosen
             notes.append(note)
         elif source.is_dir():
-            found = _in_folder(source, domain)
+            found, others = _in_folder(source, domain)
             files += [SceneFile(p) for p in found]
-            notes.append(f"{source}: {len(found)} {domain.upper()} files, no {MANIFEST}, all used")
+            notes.append(f"{source}: {len(found)} {domain.upper()} files, no {MANIFEST}, all used" + _ignored(others, domain))
         elif source.suffix.lower() == ".txt":
             lines = [line.strip() for line in _text(source).splitlines()]
             listed = [source.parent / line for line in lines if line and not line.startswith("#")]
@@ -87,7 +87,9 @@ def find_files(sources: Sequence[Path], domain: Domain, split: str = "train") ->
             raise DataError("no such file or folder", where=source, remedy=f"check --{domain}")
     if not files:
         where = ", ".join(str(s) for s in sources)
-        raise DataError(f"no {domain.upper()} files of split {split!r}", where=where, remedy=f"check --{domain} and --split")
+        lists = all(source.suffix.lower() == ".txt" and not source.is_dir() for source in sources)
+        empty = "lists no files" if lists else "holds no pictures"
+        raise DataError(f"{empty}, so there are no {domain.upper()} files", where=where, remedy=f"check --{domain}")
     return SceneList(tuple(files), "; ".join(notes))
 
 
@@ -97,18 +99,32 @@ def extensions(domain: Domain) -> frozenset[str]:
     return frozenset(extension for module in modules if domain in module.HOLDS for extension in module.EXTENSIONS)
 
 
-def _in_folder(folder: Path, domain: Domain) -> list[Path]:
-    """Sorted, so that a seed means the same on every machine. Raises OtherDomain where only those of the other are."""
+def _in_folder(folder: Path, domain: Domain) -> tuple[list[Path], Counter[str]]:
+    """The domain's files, and how many of the other one's are ignored, by extension.
+
+    Sorted, so that a seed means the same on every machine. Raises OtherDomain where only those of the other are.
+    """
     there = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
     right = extensions(domain)
     found = [p for p in there if p.suffix.lower() in right]
     other = _OTHER[domain]
-    swapped = Counter(p.suffix.lower() for p in there if p.suffix.lower() in extensions(other))
-    if not found and swapped:
-        kinds = ", ".join(f"{n} {suffix}" for suffix, n in swapped.most_common(3))
-        fault = f"holds no {domain.upper()} files but {other.upper()} ones: {kinds}"
+    others = Counter(p.suffix.lower() for p in there if p.suffix.lower() in extensions(other) - right)
+    if not found and others:
+        fault = f"holds no {domain.upper()} files but {other.upper()} ones: {_kinds(others)}"
         raise OtherDomain(fault, where=folder, remedy=f"{other.upper()} folders go to --{other}")
-    return found
+    return found, others
+
+
+def _kinds(others: Counter[str]) -> str:
+    return ", ".join(f"{n} {suffix}" for suffix, n in others.most_common(3))
+
+
+def _ignored(others: Counter[str], domain: Domain) -> str:
+    """What a note says of the other domain's files in a folder."""
+    if not others:
+        return ""
+    other = _OTHER[domain]
+    return f" ({others.total()} ignored, since they hold {other.upper()}: {_kinds(others)}; those go to --{other})"
 
 
 def _text(path: Path) -> str:

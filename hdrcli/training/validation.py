@@ -7,8 +7,10 @@ regions under 50 values are left out. Smaller photos and fewer of them, so numbe
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,16 @@ class Validation:
     pairs: tuple[Pair, ...]
     note: str
     linear: dict[str, float]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of names, photos and truth: scores of equal ones can be compared."""
+        found = hashlib.sha256()
+        for pair in self.pairs:
+            found.update(f"{pair.name}\0{pair.codes.shape}\0".encode())
+            found.update(np.ascontiguousarray(pair.codes).tobytes())
+            found.update(np.ascontiguousarray(pair.truth, dtype="<f4").tobytes())
+        return found.hexdigest()[:16]
 
 
 def find(folder: Path, report: Report = lambda line: None) -> Validation:

@@ -15,46 +15,17 @@ import argparse
 import gc
 import resource
 import sys
-import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch._subclasses import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from hdrcli import perception
 from hdrcli.training.objectives import llm_hdr
+from hdrcli.training.plan import Storages
 
 GIB = 2**30
-
-
-class Storages(TorchDispatchMode):
-    """Adds up the storages that operations make, and takes off those that are freed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive: dict[int, int] = {}
-        self.now = self.peak = 0
-
-    def _freed(self, key: int) -> None:
-        self.now -= self.alive.pop(key)
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            storage = tensor.untyped_storage()
-            key = storage._cdata
-            if key not in self.alive:
-                self.alive[key] = storage.nbytes()
-                self.now += self.alive[key]
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._freed, key)
-        return result
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,13 +37,15 @@ def test_train_export_expand(cli: Cli, scenes: Path) -> None:
         "scenes: scenes: 1 HDR files, no manifest.csv, all used",
         "there is one HDR image only: what is learned will hold for it alone",
         "recipe: paired, 1 scenes, until 2 steps, device auto, bf16-mixed, seed 1",
-        ran.lines[3],
+        *ran.lines[3:5],
         "making its bundle and comparing that with torch; this takes a while",
         "run -> run/bundle; use it: hdrcli expand photo.jpg --model run/bundle",
     ]
-    assert ran.lines[3].startswith("trained 2 steps in 0.0 min on ")
+    assert ran.lines[3].startswith("  0 %  epoch 1.0  step 1  ")
+    assert ran.lines[4].startswith("trained 2 steps in 0.0 min on ")
     record = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
     assert (record["recipe"], record["sources"], record["data"]) == ("paired", {"hdr": ["scenes"]}, {"hdr": ["a"]})
+    assert (record["split"], record["cache"]) == ("train", {"memory_gb": 4.0, "disk_gb": 10.0})
     assert str(Path.cwd()) not in Path("run/run.json").read_text(encoding="utf-8")
     assert {"g_y.safetensors", "bundle"} <= {p.name for p in Path("run").iterdir()}
     save("photo.png")
@@ -156,7 +164,9 @@ def test_scores_come_along(cli: Cli, scenes: Path) -> None:
     assert ran.code == 0
     assert any(line.startswith("validation: 2 virtual photos of 1 scenes") for line in ran.lines)
     assert any(line.startswith("val at step 1: clipped log2-RMSE") for line in ran.lines)
-    assert json.loads(Path("run/run.json").read_text(encoding="utf-8"))["objective"]["options"]["network"]["width"] == 8
+    record = json.loads(Path("run/run.json").read_text(encoding="utf-8"))
+    assert record["objective"]["options"]["network"]["width"] == 8
+    assert record["validation"]["note"] == "2 virtual photos of 1 scenes of scenes"
 
 
 def test_pieces_are_resumed_and_exported(cli: Cli, scenes: Path) -> None:
@@ -166,6 +176,7 @@ def test_pieces_are_resumed_and_exported(cli: Cli, scenes: Path) -> None:
     assert not Path("run/checkpoint.pt").exists()
     again = cli("train", "--hdr", scenes, "--out", "run", "--max-steps", "2", "--resume", "auto", *SMALL)
     assert again.code == 0
+    assert "resumes at step 1 of run" in again.lines
     assert any(line.startswith("trained 2 steps") for line in again.lines)
     assert Path("run/checkpoint.pt").is_file()
 
@@ -176,3 +187,99 @@ def test_a_recipe_of_ones_own_ends_where_it_says(cli: Cli, scenes: Path) -> None
     ran = cli("train", "--hdr", scenes, "--out", "run", "--recipe", "mine.toml", "--workers", "0")
     assert ran.code == 0
     assert "recipe: mine, 1 scenes, until 3 steps, device auto, bf16-mixed, seed 1" in ran.lines
+
+
+def begun(run: Path, process: subprocess.Popen[str]) -> int:
+    """Waits for the first step; the last step so far."""
+    for _ in range(1200):
+        if process.poll() is not None:
+            break
+        lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines() if (run / "log.jsonl").is_file() else []
+        steps = [json.loads(line)["step"] for line in lines if '"losses"' in line]
+        if steps:
+            return int(steps[-1])
+        time.sleep(0.1)
+    raise AssertionError(process.communicate())
+
+
+def alone(group: int) -> bool:
+    """Is no process of the group left? Orphans look for their parent every five seconds."""
+    for _ in range(300):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+TRAIN = ("train", "--hdr", "scenes", "--out", "run", "--device", "cpu", *SMALL[:-1])
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """Training as a shell would start it: in a process group of its own."""
+    command = [sys.executable, "-m", "hdrcli", *TRAIN, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_whole_group_saves_the_run(cli: Cli, scenes: Path, number: signal.Signals) -> None:
+    """As GNU timeout, Slurm and systemd send it: to workers as well."""
+    with started("1", "--max-steps", "1000000") as process:
+        begun(Path("run"), process)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=60)
+        assert alone(process.pid)
+    assert process.returncode == 130
+    saved = json.loads(Path("run/log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert saved["event"] == "interrupted"
+    assert err.splitlines()[-2:] == [
+        f"interrupted at step {saved['step']}; --resume auto goes on from there",
+        "hdrcli: interrupted",
+    ]
+    end = str(saved["step"] + 1)
+    again = cli(*TRAIN, "0", "--max-steps", end, "--resume", "auto")
+    assert again.code == 0
+    assert f"resumes at step {saved['step']} of run" in again.lines
+
+
+@pytest.mark.slow  # workers look for their parent every five seconds
+def test_workers_do_not_outlive_a_process_that_was_killed(scenes: Path) -> None:
+    with started("2", "--max-steps", "1000000") as process:
+        begun(Path("run"), process)
+        process.kill()
+        process.communicate()
+    assert alone(process.pid)
+
+
+@pytest.mark.slow
+def test_two_processes_are_interrupted_once(scenes: Path) -> None:
+    with started("1", "--max-steps", "1000000", "--devices", "2") as process:
+        begun(Path("run"), process)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+        assert alone(process.pid)
+    assert process.returncode == 130
+    assert err.count("hdrcli: interrupted") == 1
+    assert err.count("--resume auto goes on from there") == 1
+    assert Path("run/checkpoint.pt").is_file()
+
+
+def test_only_the_first_process_says_that_it_was_interrupted(cli: Cli, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hdrcli.training import loop, placement
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "train", interrupted)
+    for rank, lines in ((0, ["hdrcli: interrupted"]), (1, [])):
+        fabric = SimpleNamespace(global_rank=rank, world_size=2)
+        monkeypatch.setattr(placement, "make_fabric", lambda *arguments, made=fabric: made)
+        ran = cli(*TRAIN, "0", "--max-steps", "2")
+        assert (ran.code, ran.lines[-1:]) == (130, lines)
+
+
+def test_that_nothing_is_there_to_resume_is_said(cli: Cli, scenes: Path) -> None:
+    ran = cli(*TRAIN, "0", "--max-steps", "1", "--resume", "auto")
+    assert ran.code == 0
+    assert "nothing to resume in run: starts at step 0" in ran.lines

@@ -1,6 +1,7 @@
 """Training pictures: what they become, what is left out and why, and where they are kept."""
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -30,6 +31,18 @@ def raw_exr(path, pixels):
     return SceneFile(path)
 
 
+def all_around(height=64):
+    """A panorama of even poles whose left and right border meet, some of it bright: ``(H, 2H, 3)``."""
+    down = np.linspace(0, np.pi, height, dtype=np.float32)[:, None]
+    around = np.linspace(0, 2 * np.pi, 2 * height, endpoint=False, dtype=np.float32)[None]
+    wave = np.sin(down) * (np.sin(3 * around) + 0.5 * np.cos(7 * around + 4 * down)) + 0.4 * np.cos(down) * 2
+    return np.repeat(0.3 * np.exp2(1.2 * wave)[..., None], 3, axis=2) * np.float32([1, 0.9, 0.8])
+
+
+def half_of_it():
+    return all_around(192)[64:128, 100:228]
+
+
 def photo_codes(height=40, width=60, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -41,9 +54,11 @@ class TestScenes:
             assert scene.radiance.dtype == np.float32
             assert scene.licence == "CC0-1.0"
 
-    def test_two_to_one_is_a_panorama(self, tmp_path):
-        files = [save(tmp_path / "wide.exr", smooth_scene(8, 16)), save(tmp_path / "square.exr", smooth_scene(8, 8))]
-        assert [s.panorama for s in load_scenes(files)] == [True, False]
+    def test_a_panorama_is_what_looks_like_one_or_says_so(self, tmp_path):
+        whole, part = all_around(), half_of_it()  # both 2:1
+        files = [save(tmp_path / f"{name}.exr", light) for name, light in (("whole", whole), ("part", part))]
+        files += [replace(files[0], panorama=False), replace(files[1], panorama=True)]  # their manifest
+        assert [s.panorama for s in load_scenes(files)] == [True, False, False, True]
 
     def test_other_primaries_become_rec709(self, tmp_path):
         pixels = smooth_scene(8, 8)
@@ -66,7 +81,11 @@ class TestScenes:
 
     @pytest.mark.parametrize(
         ("value", "rows", "words"),
-        [(np.nan, 12, "30 % of its values are NaN"), (np.inf, 30, "75 % of its values are infinite")],
+        [
+            (np.nan, 12, "30 % of its values are NaN"),
+            (np.nan, 40, "100 % of its values are NaN"),
+            (np.inf, 30, "75 % of its values are infinite"),
+        ],
     )
     def test_pictures_that_are_mostly_none_are_left_out(self, tmp_path, value, rows, words):
         """The reader has replaced these values before they are looked at here; its notes tell."""
@@ -100,6 +119,18 @@ class TestScenes:
 
 
 class TestPhotos:
+    def test_twice_as_wide_as_high_is_not_enough_for_a_panorama(self, tmp_path):
+        whole, part = ((encode(np.clip(x, 0, 1), Transfer.SRGB) * 255).astype(np.uint8) for x in (all_around(), half_of_it()))
+        files = [save(tmp_path / f"{name}.png", codes, Transfer.SRGB) for name, codes in (("whole", whole), ("part", part))]
+        marked = tmp_path / "marked.png"
+        marked.write_bytes(files[1].path.read_bytes())
+        pictures = load([*files, SceneFile(marked, panorama=True)], "ldr")
+        assert [p.panorama for p in pictures] == [True, False, True]
+        kept = load(files, "ldr", Limits(short_side=32, panorama_width=64))
+        assert [p.pixels().shape for p in kept] == [(32, 64, 3), (32, 64, 3)]
+        kept = load(files, "ldr", Limits(short_side=48, panorama_width=64))
+        assert [p.pixels().shape for p in kept] == [(32, 64, 3), (48, 96, 3)]  # each by its own limit
+
     def test_8_bit_srgb_stays_as_it_is(self, tmp_path):
         codes = photo_codes()
         (photo,) = load([save(tmp_path / "a.png", codes, Transfer.SRGB)], "ldr")

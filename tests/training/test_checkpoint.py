@@ -78,17 +78,60 @@ def test_an_older_checkpoint_is_told_of_where_there_is_one(tmp_path, monkeypatch
 
 def test_what_a_killed_process_left_goes_with_the_next_save(tmp_path):
     (tmp_path / ".checkpoint-abc").write_bytes(b"half")
-    assert checkpoint.save_generators(STATE, tmp_path) == tmp_path / checkpoint.GENERATORS
     checkpoint.save(STATE, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
 
 
-def test_generators_alone_can_be_used(trained_run, tmp_path):
+@pytest.mark.parametrize("shard_mib", [None, 1 / 128])
+def test_generators_alone_can_be_used_and_exported(trained_run, tmp_path, shard_mib):
+    from hdrcli.training.export import write_weights
+
     state = checkpoint.load_run(trained_run)
-    file = checkpoint.save_generators(state, tmp_path)
-    assert file.stat().st_size < (trained_run / checkpoint.CHECKPOINT).stat().st_size / 2
+    kept = checkpoint.save_generators(state, tmp_path, shard_mib)
+    assert kept == tmp_path / torch_backend.GENERATORS
+    sizes = [p.stat().st_size for p in kept.iterdir()]
+    assert sum(sizes) < (trained_run / checkpoint.CHECKPOINT).stat().st_size / 2
+    if shard_mib is None:
+        assert [p.name for p in kept.iterdir()] == [checkpoint.CHECKPOINT]
+    else:
+        assert max(p.stat().st_size for p in kept.glob("*.pt")) <= shard_mib * 2**20
     given = {name: np.full((1, 3, 32, 32), 0.5, np.float32) for name in ("ldr", "clip")}
-    np.testing.assert_array_equal(torch_backend.load(file, "cpu")(given), torch_backend.load(trained_run, "cpu")(given))
+    whole = torch_backend.load(trained_run, "cpu")(given)
+    for folder in (kept, tmp_path):  # by their folder's name, or the run's
+        np.testing.assert_array_equal(torch_backend.load(folder, "cpu")(given), whole)
+    write_weights(tmp_path)
+    np.testing.assert_array_equal(torch_backend.load(tmp_path / "g_y.safetensors", "cpu")(given), whole)
+    checkpoint.save(STATE, tmp_path)
+    write_weights(kept)
+    np.testing.assert_array_equal(torch_backend.load(kept / "g_y.safetensors", "cpu")(given), whole)
+
+
+def test_they_are_forgotten_when_a_checkpoint_is_as_far(tmp_path):
+    kept = checkpoint.save_generators(STATE, tmp_path, 1e-4)
+    checkpoint.forget_generators(tmp_path, 6)
+    assert checkpoint.load_run(kept)["step"] == 7
+    checkpoint.forget_generators(tmp_path, 7)
+    assert list(tmp_path.iterdir()) == []
+    checkpoint.forget_generators(tmp_path, 7)
+    kept = checkpoint.save_generators(STATE, tmp_path)
+    (kept / checkpoint.CHECKPOINT).write_bytes(b"half")  # somebody may still want to look at it
+    (kept / "bundle").mkdir()
+    checkpoint.forget_generators(tmp_path, 7)
+    assert {p.name for p in kept.iterdir()} == {checkpoint.CHECKPOINT, "bundle"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such rights")
+@pytest.mark.parametrize("shard_mib", [None, 1e-4])
+@pytest.mark.parametrize(("mask", "rights"), [(0o022, 0o644), (0o007, 0o660)])
+def test_who_may_read_them_is_for_the_umask_to_say(tmp_path, shard_mib, mask, rights):
+    before = os.umask(mask)
+    try:
+        checkpoint.save(STATE, tmp_path, shard_mib)
+    finally:
+        os.umask(before)
+    found = [p.stat().st_mode & 0o777 for p in tmp_path.iterdir()]
+    assert found == [rights] * (1 if shard_mib is None else len(found))
+    assert len(found) == 1 or shard_mib
 
 
 def test_generators_that_do_not_fit_either_leave_nothing(tmp_path, monkeypatch):

@@ -54,6 +54,7 @@ def run(tmp_path_factory):
         "torch": "2",
     }
     checkpoint.save(state, folder)
+    (folder / "run.json").write_text('{"recipe": "mine"}', encoding="utf-8")
     return folder
 
 
@@ -83,13 +84,24 @@ def test_the_card_tells_what_goes_in_and_where_it_comes_from(bundle):
     assert card["domain"]["maps"] == card["g_x"]["maps"] == "exposure, inside the network"
     assert max(card["domain"]["parity"], card["g_x"]["parity"]) <= 1e-4
     assert card["g_x"]["network"]["direction"] == "tonemap"
-    assert card["training"]["recipe"] == "llm_hdr"
+    assert (card["training"]["recipe"], card["training"]["objective"]) == ("mine", "llm_hdr")
     assert (card["data"]["domain"], card["data"]["scenes"], card["data"]["photos"]) == (
         "HDR scenes and unpaired LDR photos",
         1,
         2,
     )
     assert {tuple(entry["names"]) for entry in card["data"]["licences"]} == {("meadow", "dog"), ("cat",)}
+
+
+def test_the_recipes_name_is_in_the_runs_record(tmp_path):
+    best = tmp_path / "best"
+    best.mkdir()
+    assert export._recipe_name(tmp_path) is None
+    (tmp_path / "run.json").write_text("[1]", encoding="utf-8")
+    assert export._recipe_name(tmp_path) is None
+    (tmp_path / "run.json").write_text('{"recipe": "mine"}', encoding="utf-8")
+    assert export._recipe_name(tmp_path) == export._recipe_name(best) == "mine"
+    assert export._recipe_name(tmp_path / "other") is None
 
 
 @pytest.mark.parametrize("role", ["g_y", "g_x"])

@@ -85,8 +85,27 @@ def test_a_folder_that_takes_nothing_is_an_error_at_the_start(tmp_path):
     with pytest.raises(TrainingError, match=rf"{LOG_FILE}: can't be written"):
         Journal(tmp_path)
     (tmp_path / "run.json").mkdir()
-    with pytest.raises(TrainingError, match=r"run\.json: can't be written"):
+    with pytest.raises(TrainingError, match=r"run\.json: is a directory"):
         write_record(tmp_path, {})
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_of_a_record_that_does_not_fit_no_part_stays(tmp_path, monkeypatch, older):
+    from pathlib import Path
+
+    if older:
+        write_record(tmp_path, {"loop": 1})
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    write = Path.write_text
+
+    def full(path, text, **options):
+        write(path, text[:5], **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(TrainingError, match=r"run\.json: can't be written: No space left on device \(check free space"):
+        write_record(tmp_path, {"loop": 2}, 1 if older else None)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_inactive_it_writes_nothing(tmp_path):

@@ -1,10 +1,13 @@
 """The training loop: it learns, it repeats itself, it can be interrupted, and it refuses to mix runs."""
 
+import errno
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +63,29 @@ def ctrl_c():
     raise KeyboardInterrupt
 
 
+def gone(pids):
+    """Has none of these processes been left, not even as a zombie?"""
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    return True
+
+
+def bad_after(objective, views, error):
+    """The objective whose samples can't be made after so many views."""
+    made, count = objective.samples, [0]
+
+    def samples(chosen, rng):
+        count[0] += 1
+        if count[0] > views:
+            raise error
+        return made(chosen, rng)
+
+    objective.samples = samples
+    return objective
+
+
 def same(a, b, path="state"):
     """Bit for bit, through the whole state."""
     if isinstance(a, dict):
@@ -105,7 +131,11 @@ class TestResuming:
         assert checkpoint.load_run(tmp_path / "parts")["step"] == 10
         torch.rand(100)  # another process would be elsewhere in its random numbers
         seen = []
-        resumed = loop.train(toy(), pictures(), config, tmp_path / "parts", resume=True, observe=seen.append)
+        lines = []
+        resumed = loop.train(
+            toy(), pictures(), config, tmp_path / "parts", resume=True, observe=seen.append, report=lines.append
+        )
+        assert lines == [f"resumes at step 10 of {tmp_path / 'parts'}"]
         assert [p.step for p in seen] == list(range(11, 21))
         assert resumed["elapsed"] > seen[0].elapsed > 0
         same({**whole, "elapsed": 0}, {**resumed, "elapsed": 0})
@@ -126,13 +156,46 @@ class TestResuming:
         config = short_loop(6, checkpoint_minutes=0.0, report_minutes=0.0)
         watched = loop.train(toy(), pictures(), config, tmp_path / "b")
         assert torch.equal(weights(watched), weights(plain))
-        assert looked == [1, 6] + [1, 2, 3, 4, 5, 6]  # the last step once
+        assert looked == [1, 6, 1, 2, 3, 4, 5, 6]  # the last step once
         assert len(list((tmp_path / "b" / "sheets").glob("*.png"))) == 6
         assert len(events(tmp_path / "b", "checkpoint")) == 7
 
     def test_limits_may_change(self, tmp_path):
         loop.train(objective(), SCENES, short_loop(3), tmp_path)
         assert loop.train(objective(), SCENES, short_loop(5), tmp_path, resume=True)["step"] == 5
+
+    def test_where_there_is_nothing_yet_that_is_said(self, tmp_path):
+        lines = []
+        loop.train(objective(), SCENES, short_loop(1), tmp_path, resume=True, report=lines.append)
+        assert lines == [f"nothing to resume in {tmp_path}: starts at step 0"]
+        loop.train(objective(), SCENES, short_loop(1), tmp_path / "new", report=lines.append)
+        assert len(lines) == 1
+
+    def test_the_record_keeps_how_it_began_and_how_it_went_on(self, tmp_path):
+        def train(steps, **changes):
+            more = {"split": "train", "sources": {"hdr": [f"folder{steps}"]}}
+            loop.train(objective(), SCENES, short_loop(steps, **changes), tmp_path, resume=True, record=more)
+            return json.loads((tmp_path / RUN_FILE).read_text(encoding="utf-8"))
+
+        first = train(2)
+        assert "resumed" not in first
+        train(3, checkpoint_minutes=7.0)
+        last = train(5)
+        assert {key: value for key, value in last.items() if key != "resumed"} == first
+        assert [again["step"] for again in last["resumed"]] == [2, 3]
+        assert [again["loop"]["max_steps"] for again in last["resumed"]] == [3, 5]
+        assert last["resumed"][0]["loop"]["checkpoint_minutes"] == 7.0
+        assert last["resumed"][1]["sources"] == {"hdr": ["folder5"]}
+        assert last["resumed"][1]["versions"] == first["versions"]
+        assert "objective" not in last["resumed"][0]  # it is the same, or else the run is refused
+
+    def test_a_record_that_a_full_disk_has_emptied_is_made_anew(self, tmp_path):
+        loop.train(objective(), SCENES, short_loop(1), tmp_path)
+        (tmp_path / RUN_FILE).write_bytes(b"")
+        loop.train(objective(), SCENES, short_loop(2), tmp_path, resume=True)
+        record = json.loads((tmp_path / RUN_FILE).read_text(encoding="utf-8"))
+        assert record["loop"]["max_steps"] == 2
+        assert [again["step"] for again in record["resumed"]] == [1]
 
     def test_a_finished_run_stays_as_it_is(self, tmp_path):
         done = loop.train(objective(), SCENES, short_loop(2), tmp_path)
@@ -416,18 +479,60 @@ class TestNotFinite:
                 resume=True,
                 report=lines.append,
             )
-        assert len(lines) == 1
+        assert len(lines) == 2
+        assert lines[0].startswith("resumes at step 2")
         assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
 
-    def test_weights_that_are_not_finite_are_never_saved(self, tmp_path):
+    @pytest.mark.parametrize("kind", ["tensor", "number"])
+    def test_nor_is_an_objectives_state_that_is_not_finite_ever_saved(self, tmp_path, kind):
+        """Resumed, such a run would have no finite loss any more; Ctrl-C while they are not finite saves nothing."""
+        gan, lines = toy(), []
+
+        def spoil(phase, call):
+            if call < 7:
+                return False
+            if kind == "tensor":
+                gan.pool = gan.pool * float("nan")
+            else:
+                gan.state = lambda: {"pool": gan.pool, "means": [1.0, (0.5, float("nan"))]}
+            return True
+
+        gan.break_at = spoil
+        act = StopAt(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(gan, pictures(), short_loop(50, checkpoint_minutes=0.0), tmp_path, observe=act, report=lines.append)
+        assert checkpoint.load_run(tmp_path)["step"] == 3
+        assert lines[-2:] == [
+            "no checkpoint written: the state of toy is not finite; the older one is kept",
+            "interrupted at step 6",
+        ]
+        assert loop.train(toy(), pictures(), short_loop(5), tmp_path, resume=True)["skipped"] == 0
+
+    def test_steps_that_the_scaler_of_half_precision_leaves_out_are_counted_and_told(self, tmp_path):
+        """A scale of 2**24 is too large for float16, whose largest is 65504; halved some times it is not."""
+        from lightning.fabric import Fabric
+        from lightning.fabric.plugins.precision.amp import MixedPrecision
+
+        lines, scaler = [], torch.amp.GradScaler("cpu", init_scale=2.0**24)
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        config = short_loop(14, precision="16-mixed")
+        state = loop.train(toy(), pictures(), config, tmp_path, fabric=fabric, report=lines.append)
+        assert state["skipped"] == len(events(tmp_path, "skipped")) == round(np.log2(2.0**24 / scaler.get_scale())) > 0
+        assert lines == [
+            "gradient of loss_g in half precision (its scale was halved) is not finite at step 1: that step is left out"
+        ]
+        assert state["skipped"] < 14
+
+    @pytest.mark.parametrize("end", [3, 4])
+    def test_weights_that_are_not_finite_are_never_saved(self, tmp_path, end):
         loop.train(toy(), pictures(), short_loop(2), tmp_path)
         before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
         gan = toy()
         gan.optimizers = lambda made=gan.optimizers: {
             name: _Exploding(optimizer.param_groups[0]["params"], 1e-3) for name, optimizer in made().items()
         }
-        with pytest.raises(TrainingError, match="not finite"):
-            loop.train(gan, pictures(), short_loop(4, checkpoint_minutes=0.0), tmp_path, resume=True)
+        with pytest.raises(TrainingError, match=rf"weights, or what toy keeps, are not finite after step {end} .*checkpoint"):
+            loop.train(gan, pictures(), short_loop(end, checkpoint_minutes=0.0), tmp_path, resume=True)
         assert (tmp_path / checkpoint.CHECKPOINT).read_bytes() == before
 
 
@@ -439,7 +544,14 @@ class _Exploding(torch.optim.Adam):
 
 
 class TestInterruptions:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.fixture(autouse=True)
+    def _hangup(self):
+        """As in a terminal, also where the tests run under nohup."""
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        yield
+        signal.signal(signal.SIGHUP, before)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     @pytest.mark.parametrize("workers", [0, 1])
     def test_signals_end_the_step_and_save(self, tmp_path, number, workers):
         before = signal.getsignal(number)
@@ -464,6 +576,146 @@ class TestInterruptions:
             loop.train(gan, pictures(), short_loop(50, checkpoint_minutes=0.0), tmp_path)
         assert checkpoint.load_run(tmp_path)["step"] == 2
 
+    def test_one_that_is_sent_twice_by_a_program_is_one(self, tmp_path):
+        """GNU timeout sends SIGTERM to its child and to the group that this is in."""
+        gan = toy()
+
+        def twice(phase, call):
+            if call == 5:
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGHUP)
+            return False
+
+        gan.break_at = twice
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(gan, pictures(), short_loop(50), tmp_path)
+        assert checkpoint.load_run(tmp_path)["step"] == 3
+
+    def test_another_one_later_does_not_wait(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(loop, "SAME_REQUEST", 0.0)
+        gan = toy()
+
+        def twice(phase, call):
+            if call == 5:
+                signal.raise_signal(signal.SIGTERM)
+                time.sleep(0.01)
+                signal.raise_signal(signal.SIGTERM)
+            return False
+
+        gan.break_at = twice
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(gan, pictures(), short_loop(50, checkpoint_minutes=0.0), tmp_path)
+        assert checkpoint.load_run(tmp_path)["step"] == 2
+
+    def test_under_nohup_a_closed_terminal_is_nothing(self, tmp_path):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        act = StopAt(2, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert loop.train(toy(), pictures(), short_loop(3), tmp_path, observe=act)["step"] == 3
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def test_a_terminal_that_is_gone_is_no_reason_not_to_save(self, tmp_path):
+        """What is written to a closed terminal fails with EIO."""
+        gan, closed = toy(), []
+
+        def hang_up(phase, call):
+            if call == 5 and not closed:
+                closed.append(True)
+                signal.raise_signal(signal.SIGHUP)
+            return False
+
+        def tell(what):
+            if closed:
+                raise OSError(errno.EIO, "Input/output error")
+
+        gan.break_at = hang_up
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(gan, pictures(), short_loop(50), tmp_path, observe=tell, report=tell)
+        assert checkpoint.load_run(tmp_path)["step"] == 3
+
+    @pytest.mark.parametrize("end", ["finished", "interrupted", "exception", "no samples"])
+    def test_no_worker_outlives_the_run(self, tmp_path, monkeypatch, end):
+        pids, watched = [], placement._watched
+
+        def remembered(iterator, workers):
+            pids.extend(worker.pid for worker in workers)
+            return watched(iterator, workers)
+
+        def act():
+            for process in multiprocessing.active_children():  # as of a whole group: they leave it to the main process
+                os.kill(process.pid, signal.SIGTERM)
+                os.kill(process.pid, signal.SIGHUP)
+            if end == "interrupted":
+                os.kill(os.getpid(), signal.SIGTERM)
+            if end == "exception":
+                raise ValueError("of an observer")
+
+        monkeypatch.setattr(placement, "_watched", remembered)
+        gan = bad_after(toy(), 3, DataError("gone")) if end == "no samples" else toy()
+        caught = None
+        try:
+            loop.train(gan, pictures(), short_loop(6, workers=2), tmp_path, observe=StopAt(2, act))
+        except (KeyboardInterrupt, ValueError, DataError) as error:
+            caught = error  # with its traceback, which holds the frames that hold the loader
+        kinds = {"finished": type(None), "interrupted": KeyboardInterrupt, "exception": ValueError, "no samples": DataError}
+        assert type(caught) is kinds[end]
+        assert len(pids) == 2
+        assert gone(pids)
+
+    @pytest.mark.slow  # torch waits twice for five seconds
+    def test_not_even_one_that_hangs(self, tmp_path):
+        gan, pids = toy(), []
+        made, count = gan.samples, [0]
+
+        def hangs(chosen, rng):
+            count[0] += 1
+            time.sleep(1000 if count[0] > 6 else 0)
+            return made(chosen, rng)
+
+        def act():
+            pids.extend(process.pid for process in multiprocessing.active_children())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        gan.samples = hangs
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(gan, pictures(), short_loop(50, workers=1), tmp_path, observe=StopAt(2, act))
+        assert checkpoint.load_run(tmp_path)["step"] == 2
+        assert gone(pids)
+
+    def test_a_worker_that_was_killed_is_named_and_what_was_learned_is_saved(self, tmp_path):
+        def act():
+            (worker,) = multiprocessing.active_children()
+            worker.kill()
+            worker.join()
+
+        lines = []
+        with pytest.raises(TrainingError, match=r"process that makes samples was killed by signal 9 .*--cache-memory"):
+            loop.train(toy(), pictures(), short_loop(5, workers=1), tmp_path, observe=StopAt(3, act), report=lines.append)
+        assert lines == ["stopped at step 3; --resume auto goes on from there"]
+        assert checkpoint.load_run(tmp_path)["step"] == 3
+        whole = loop.train(toy(), pictures(), short_loop(5), tmp_path / "whole")
+        assert torch.equal(weights(loop.train(toy(), pictures(), short_loop(5), tmp_path, resume=True)), weights(whole))
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    @pytest.mark.parametrize("error", [DataError("can't be read any more", where="a.exr"), ValueError("a bug")])
+    def test_a_run_without_samples_any_more_is_saved(self, tmp_path, workers, error):
+        gan = bad_after(toy(), 6, error)
+        with pytest.raises(type(error), match=r"can't be read any more|a bug"):
+            loop.train(gan, pictures(), short_loop(50, workers=workers, log_steps=100), tmp_path)
+        assert checkpoint.load_run(tmp_path)["step"] == 3
+        assert [e["step"] for e in events(tmp_path, "stopped")] == [3]
+
+    def test_if_that_can_not_be_saved_the_first_error_still_is_the_one(self, tmp_path, monkeypatch):
+        def full(state, folder, shard_mib=None):
+            raise TrainingError("checkpoint can't be written: No space left on device", where=folder)
+
+        monkeypatch.setattr(checkpoint, "save", full)
+        lines = []
+        with pytest.raises(DataError, match="gone"):
+            loop.train(bad_after(toy(), 4, DataError("gone")), pictures(), short_loop(9), tmp_path, report=lines.append)
+        assert len(lines) == 1
+        assert "No space left" in lines[0]
+
     def test_a_full_disk_is_told_the_older_checkpoint_stays_and_training_goes_on(self, tmp_path, monkeypatch):
         loop.train(toy(), pictures(), short_loop(2), tmp_path)
         before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
@@ -484,13 +736,50 @@ class TestInterruptions:
         assert checkpoint.load_run(tmp_path)["step"] == state["step"] == 4
 
     def test_at_the_end_a_full_disk_is_an_error(self, tmp_path, monkeypatch):
+        self.full(monkeypatch)
+        with pytest.raises(TrainingError, match=r"No space left.*the generators, at least, are in .*generators, for hdrcli"):
+            loop.train(toy(), pictures(), short_loop(1), tmp_path)
+        kept = checkpoint.load_run(tmp_path / checkpoint.GENERATORS)
+        assert set(kept) >= {"ema", "generators", "step"}
+        assert not checkpoint.exists(tmp_path)
+
+    def full(self, monkeypatch):
+        """Checkpoints don't fit on the disk, generators alone do."""
+        save = checkpoint.save
+
         def full(state, folder, shard_mib=None):
-            raise TrainingError("checkpoint can't be written: No space left on device", where=folder)
+            if state["networks"]:
+                raise TrainingError("checkpoint can't be written: No space left on device", where=folder)
+            save(state, folder, shard_mib)
 
         monkeypatch.setattr(checkpoint, "save", full)
-        with pytest.raises(TrainingError, match=r"No space left.*the generators, at least, are in .*generators\.pt"):
-            loop.train(toy(), pictures(), short_loop(1), tmp_path)
-        assert set(torch.load(tmp_path / checkpoint.GENERATORS, weights_only=True)) >= {"ema", "generators", "step"}
+
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_generators_that_were_saved_alone_are_not_lost(self, tmp_path, monkeypatch, resume):
+        self.full(monkeypatch)
+        with pytest.raises(TrainingError, match="No space left"):
+            loop.train(toy(), pictures(), short_loop(2, shard_mib=0.02), tmp_path)
+        monkeypatch.undo()
+        kept = tmp_path / checkpoint.GENERATORS
+        assert len(list(kept.glob("checkpoint-*.pt"))) > 1
+        before = {p.name: p.read_bytes() for p in kept.iterdir()}
+        words = rf"holds the generators .*hdrcli models export {kept} -o DIR.* another --out"
+        with pytest.raises(TrainingError, match=words):
+            loop.train(toy(), pictures(), short_loop(3), tmp_path, resume=resume)
+        assert {p.name: p.read_bytes() for p in kept.iterdir()} == before
+
+    def test_they_go_when_a_checkpoint_is_as_far(self, tmp_path, monkeypatch):
+        loop.train(toy(), pictures(), short_loop(1), tmp_path)
+        self.full(monkeypatch)
+        with pytest.raises(TrainingError, match="No space left"):
+            loop.train(toy(), pictures(), short_loop(3), tmp_path, resume=True)
+        monkeypatch.undo()
+        kept = tmp_path / checkpoint.GENERATORS
+        assert checkpoint.load_run(kept)["step"] == 3
+        loop.train(toy(), pictures(), short_loop(2), tmp_path, resume=True)
+        assert checkpoint.load_run(kept)["step"] == 3
+        loop.train(toy(), pictures(), short_loop(3), tmp_path, resume=True)
+        assert not kept.exists()
 
     def test_a_folder_that_can_not_be_made_is_named(self, tmp_path):
         (tmp_path / "file").write_text("")
@@ -533,6 +822,16 @@ class TestRecords:
         assert [e["step"] for e in losses] == [1, 2, 3]
         assert set(losses[0]["losses"]) == {"loss_g", "loss_d", "adversarial"}
         assert set(losses[0]["learning_rates"]) == {"g", "d"}
+
+    @pytest.mark.parametrize(("steps", "reports"), [(1, [1]), (4, [1, 4]), (5, [1, 5]), (7, [1, 5, 7])])
+    def test_losses_are_told_after_the_first_step_every_so_often_and_at_the_end(self, tmp_path, steps, reports):
+        each, seen = [], []
+        loop.train(toy(), pictures(), short_loop(steps), tmp_path / "each", observe=lambda p: each.append(p.losses["loss_g"]))
+        loop.train(toy(), pictures(), short_loop(steps, log_steps=5), tmp_path / "run", observe=seen.append)
+        assert [p.step for p in seen] == [e["step"] for e in events(tmp_path / "run", "losses")] == reports
+        means = [np.mean(each[a:b]) for a, b in zip([0, *reports], reports)]
+        assert [p.losses["loss_g"] for p in seen] == pytest.approx(means, rel=1e-6)
+        assert len(list((tmp_path / "run" / "sheets").glob("*.png"))) == 1 + (steps == 7)  # none of the first step
 
     def test_a_sheet_is_drawn_at_the_end(self, tmp_path):
         import cv2

@@ -38,7 +38,7 @@ def test_the_manifests_kind_is_trusted_when_there_is_one(tmp_path, kind, panoram
     (tmp_path / "manifest.csv").write_text(f"file,split,kind,licence\nwide.exr,train,{kind},\n", encoding="utf-8")
     files = find_scenes([tmp_path]).files
     assert files == (SceneFile(tmp_path / "wide.exr", panorama),)
-    assert load_scenes(files)[0].panorama == (kind != "photo")
+    assert load_scenes(files)[0].panorama == (kind == "equirect")  # it does not look like one
 
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(hdr_folder):
@@ -53,6 +53,23 @@ def test_folders_without_manifest_are_read_whole_and_deep(tmp_path):
     assert "no manifest.csv" in scenes.note
     photos = find_files([tmp_path], "ldr")
     assert {f.path.name for f in photos.files} == {"d.png", "f.JPG", "g.tif"}
+
+
+def test_what_a_mixed_folder_has_of_the_other_domain_is_told(tmp_path):
+    touch(tmp_path, "a.jpg", "b.png", "c.exr", "deep/d.EXR", "e.hdr", "f.tif", "g.txt")
+    ignored = "(3 ignored, since they hold HDR: 2 .exr, 1 .hdr; those go to --hdr)"
+    assert find_files([tmp_path], "ldr").note == f"{tmp_path}: 3 LDR files, no manifest.csv, all used {ignored}"
+    ignored = "(2 ignored, since they hold LDR: 1 .jpg, 1 .png; those go to --ldr)"
+    assert find_files([tmp_path], "hdr").note == f"{tmp_path}: 4 HDR files, no manifest.csv, all used {ignored}"
+
+
+def test_an_empty_folder_is_no_matter_of_splits(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    touch(tmp_path, "pictures/notes.md", "list.txt")
+    with pytest.raises(DataError, match=r"pictures: holds no pictures, so there are no LDR files \(check --ldr\)"):
+        find_files([tmp_path / "pictures"], "ldr")
+    with pytest.raises(DataError, match=r"list\.txt: lists no files, so there are no HDR files \(check --hdr\)"):
+        find_files([tmp_path / "list.txt"], "hdr")
 
 
 def test_lists_hold_paths_beside_them(tmp_path):

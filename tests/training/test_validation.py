@@ -1,6 +1,7 @@
 """Scores while training."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -107,7 +108,7 @@ def test_a_run_is_scored_while_it_trains_and_not_changed_by_it(tmp_path, hdr_fol
         assert torch.equal(value, scored["networks"][name])
     log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     scores = [e for e in log if e["event"] == "scores"]
-    assert [e["step"] for e in scores] == [1, 2, 3, 3]
+    assert [e["step"] for e in scores] == [1, 2, 3]
     assert scores[0]["scores"]["clipped_log2_rmse"] > 0
     assert scores[0]["linear"] == found.linear
     assert lines[0].startswith("val at step 1: clipped log2-RMSE ")
@@ -130,3 +131,44 @@ def test_the_generators_that_scored_best_are_kept(tmp_path, hdr_folder, monkeypa
     assert torch_backend.load(run / loop.BEST, "cpu").spec.inputs == ("ldr", "clip")
     loop.train(objective(), scenes, short_loop(4, report_minutes=0.0), run, validation=found, resume=True)
     assert checkpoint.load_run(run / loop.BEST)["step"] == 2
+
+
+def test_scores_on_other_photos_are_not_compared(tmp_path, hdr_folder, monkeypatch):
+    """Without --val in between what there is to beat is kept; with another one the best starts anew, which is said."""
+    scenes = (Scene("a", smooth_scene(64, 128), True),)
+    found = validation.find(hdr_folder)
+    other = replace(found, pairs=found.pairs[:1])
+    again = replace(found, pairs=tuple(replace(pair) for pair in found.pairs), note="moved")
+    assert found.digest == again.digest != other.digest
+    values = iter([0.5, 0.6, 0.9, 0.8])
+    monkeypatch.setattr(loop, "scores", lambda generator, chosen: {"clipped_log2_rmse": next(values)})
+    lines = []
+
+    def train(steps, chosen):
+        lines.clear()
+        config = short_loop(steps, log_steps=100)
+        return loop.train(objective(), scenes, config, tmp_path, validation=chosen, resume=True, report=lines.append)
+
+    assert train(1, found)["best"] == 0.5
+    assert train(2, None)["best"] == 0.5
+    assert train(3, again)["best"] == 0.5
+    assert checkpoint.load_run(tmp_path / loop.BEST)["step"] == 1
+    assert not any("--val" in line for line in lines)
+    assert train(4, other)["best"] == 0.9
+    assert "--val is another than before: its scores are not compared, and best starts anew" in lines
+    best = checkpoint.load_run(tmp_path / loop.BEST)
+    assert (best["step"], best["score"], best["score_on"]) == (4, 0.9, other.digest)
+    assert train(5, other)["best"] == 0.8
+    assert not any("--val" in line for line in lines)
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert record["validation"] == {"note": found.note, "digest": found.digest}
+    assert [run.get("validation", {}).get("note") for run in record["resumed"]] == [None, "moved", other.note, other.note]
+
+
+def test_the_best_is_in_pieces_where_checkpoints_are(tmp_path, hdr_folder):
+    scenes = (Scene("a", smooth_scene(64, 128), True),)
+    loop.train(objective(), scenes, short_loop(1, shard_mib=1 / 128), tmp_path, validation=validation.find(hdr_folder))
+    sizes = [p.stat().st_size for p in (tmp_path / loop.BEST).glob("*.pt")]
+    assert len(sizes) > 1
+    assert max(sizes) <= 2**20 / 128
+    assert torch_backend.load(tmp_path / loop.BEST, "cpu").spec.inputs == ("ldr", "clip")

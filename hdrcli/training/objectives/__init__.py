@@ -17,8 +17,9 @@ A phase whose loss (or gradient) is not finite is not stepped, and the rest of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hdrcli import registry
 
@@ -120,6 +121,45 @@ class Objective(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run tells an objective that asks others.
+
+    ``say``: gets lines for the user and the log. ``process`` of ``processes``: this one. ``parts``: micro-batches of a step.
+    """
+
+    say: Callable[[str], None]
+    process: int = 0
+    processes: int = 1
+    parts: int = 1
+
+
+@runtime_checkable
+class AsksOthers(Protocol):
+    """What an :class:`Objective` may have besides, all three: its guides ask computers that are slow, cost money or fail."""
+
+    def listen(self, run: Surroundings) -> None:
+        """Called once before the first step, after :meth:`Objective.see` and :meth:`Objective.load_state`.
+
+        Raises UsageError if a guide turns out to be refused: training has not begun then.
+        """
+        ...
+
+    def summary(self) -> str | None:
+        """What the guides have been through in the whole run, a line; None if there is nothing to tell.
+
+        Told with sheets and at the end, of each process, if it has changed.
+        """
+        ...
+
+    def hurry(self) -> None:
+        """End all waiting soon and wait no more until :meth:`listen`; the step in progress ends with what there is.
+
+        Called by a signal handler: it may set flags, and take no lock.
+        """
+        ...
+
+
 def create(name: str, options: Mapping[str, str], seed: int) -> Objective:
     """The objective of that name. ``options``: texts by name, as on the command line; ``seed`` decides its first weights.
 
@@ -134,4 +174,4 @@ def create(name: str, options: Mapping[str, str], seed: int) -> Objective:
     return objective
 
 
-__all__ = ["Batch", "Objective", "create"]
+__all__ = ["AsksOthers", "Batch", "Objective", "Surroundings", "create"]

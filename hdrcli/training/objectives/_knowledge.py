@@ -61,6 +61,11 @@ class WholePictures:
         self._guide, self._pictures, self._peak = guide, pictures, peak
         self._answers: dict[tuple[str, int], tuple[Any, int, int]] = {}
 
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return sum(len(chosen) for chosen in self._pictures.values())
+
     def maps(self, domain: Domain, frames: Tensor, size: int) -> list[Tensor | None]:
         """Maps ``(1, 3, size, size)`` of the views of a batch; None for those whose picture has no answer.
 

@@ -53,9 +53,10 @@ from hdrcli.losses.semantic import BETA, semantic_loss
 from hdrcli.networks import feedback_unet, patchgan
 from hdrcli.networks.feedback_unet import clip_map_of, from_t, linear_to_srgb, photograph, t_of_white, within
 from hdrcli.perception import exposure
+from hdrcli.perception._remote import RemoteGuide
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
-from hdrcli.training.objectives import _knowledge
+from hdrcli.training.objectives import Surroundings, _knowledge
 from hdrcli.training.placement import fused
 from hdrcli.training.sources import Domain
 
@@ -414,6 +415,37 @@ class LlmHdr:
 
     # guides ---------------------------------------------------------------------------------------------------------------
 
+    @property
+    def _remote(self) -> RemoteGuide | None:
+        """The guide for maps, if it is one that asks others."""
+        return self._maps if isinstance(self._maps, RemoteGuide) else None
+
+    def listen(self, run: Surroundings) -> None:
+        """Has the guide tell what it may ask of whom, and ask for the first time. Raises UsageError if that is refused."""
+        if self._remote is not None:
+            once = self._whole.count if self._whole is not None else 0
+            each = self._asked_each_step() * run.parts
+            part = {"process": run.process, "processes": run.processes}
+            self._remote.begin(run.say, **part, once=once, each_step=each, knobs="maps_every, perception_every")
+
+    def _asked_each_step(self) -> float:
+        """Generated images of a micro-batch that the guide for maps is asked about, on average: y^ and x^."""
+        config = self.config
+        perceived = config.weight("perception") > 0
+        again = config.weight("cycle") > 0, config.weight("cycle") > 0 or config.weight("highlights") > 0
+        gated = sum(again) if config.network.gates else 0  # those that a generator sees again
+        both = 1 / math.lcm(config.maps_every, config.perception_every)
+        return config.batch_size * ((2 * both if perceived else 0) + gated * (1 / config.maps_every - both * perceived))
+
+    def summary(self) -> str | None:
+        """What the guide that asks others has been through, a line."""
+        return None if self._remote is None else self._remote.summary()
+
+    def hurry(self) -> None:
+        """Ends the guide's waiting; see :class:`hdrcli.training.objectives.AsksOthers`."""
+        if self._remote is not None:
+            self._remote.hurry()
+
     def _embeds_maps(self, *, made: bool) -> bool:
         """Is it the guide ``exposure`` that is asked? ``made``: about an image that a generator made."""
         return self.config.maps == "exposure" or (made and self._steps % self.config.maps_every > 0)
@@ -662,10 +694,11 @@ class LlmHdr:
         return made
 
     def state(self) -> dict[str, Any]:
-        """Pools, the places of patch contrast, how many steps the guides have seen, and running means."""
+        """Pools, the places of patch contrast, how many steps the guides have seen and what they spent, and running means."""
         pools = {name: pool.state() for name, pool in self._pools.items()} if self.config.weight("gan") else {}
         brightness = [self._brightness.made, self._brightness.real]
-        return {"pools": pools, "places": self._places.get_state(), "steps": self._steps, "brightness": brightness}
+        kept = {"pools": pools, "places": self._places.get_state(), "steps": self._steps, "brightness": brightness}
+        return kept if self._remote is None else kept | {"maps": self._remote.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """The reverse of :meth:`state`."""
@@ -674,6 +707,8 @@ class LlmHdr:
         self._places.set_state(state["places"])
         self._steps = int(state["steps"])
         self._brightness.made, self._brightness.real = state.get("brightness", (None, None))
+        if self._remote is not None and "maps" in state:  # older checkpoints don't know what was spent
+            self._remote.load_state(state["maps"])
 
     # what comes out -------------------------------------------------------------------------------------------------------
 
