@@ -67,8 +67,12 @@ class Guides(StrEnum):
 
 GUIDES: Mapping[Guides, Mapping[str, str]] = {
     Guides.OFFLINE: {"maps": "exposure", "embeddings": "own", "masks": "superpixels"},
-    # with what uses them, where a recipe has left it out: the embedding of 3.2, the semantic loss by its weight (S2.3)
-    Guides.PAPER: {"maps": "llm", "embeddings": "clip", "masks": "sam", "embedding": "true", "semantic_weight": "2"},
+    # with what uses them, where a recipe has left it out: the embedding of 3.2, the semantic loss by its weight (S2.3). Of what
+    # networks make, a large model is shown a sample only: all of it would be eight requests a step
+    Guides.PAPER: {
+        **{"maps": "llm", "embeddings": "clip", "masks": "sam"},
+        **{"embedding": "true", "semantic_weight": "2", "maps_every": "50"},
+    },
     Guides.NONE: {"maps": "none", "embeddings": "none", "masks": "none"},
 }
 
@@ -463,8 +467,6 @@ def _introduce(
     say: Presenter, made: Recipe, objective: Objective, pictures: Pictures, config: LoopConfig, scored: Validation | None
 ) -> None:
     """What is about to be done, in two or three lines."""
-    from hdrcli.training.plan import asks_others
-
     end = " or ".join(
         f"{n:g} {unit}" for n, unit in ((config.max_steps, "steps"), (config.minutes, "minutes")) if n is not None
     )
@@ -472,8 +474,6 @@ def _introduce(
     say.note(f"recipe: {made.name}, {data}, until {end}, device {config.device}, {config.precision}, seed {config.seed}")
     for kind, line in objective.guides().items():
         say.note(f"guide for {kind}: {line}")
-    if asks_others(objective):
-        say.note("the guide llm sends pictures to the endpoint that it is given")
     if scored is not None:
         say.note(f"validation: {printable(scored.note)}")
 

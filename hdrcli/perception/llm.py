@@ -95,6 +95,10 @@ class Config:
                 raise UsageError(f"{name} can't be {getattr(self, name):g}", where=name, remedy=remedy)
 
 
+MAY_CHANGE = ("consent", "cache", "requests_per_minute", "retries", "timeout", "most_requests", "most_tokens")
+"""Options that decide how it is asked, and not what it says: a run that is resumed may have others."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What happened so far: images ``asked`` about = ``cached`` + ``answered`` + ``replaced``, the last ``failed`` by kind."""

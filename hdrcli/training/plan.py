@@ -202,11 +202,6 @@ def memory_errors(objective: Objective) -> Iterator[None]:
         raise TrainingError("there is not enough memory for training", remedy=what_to_lower(objective)) from error
 
 
-def asks_others(objective: Objective) -> bool:
-    """Would pictures leave the machine, and cost money perhaps?"""
-    return any(line.startswith("llm") for line in objective.guides().values())
-
-
 def parameters(objective: Objective) -> dict[str, int]:
     """Parameters of each network."""
     return {name: sum(p.numel() for p in network.parameters()) for name, network in objective.networks.items()}

@@ -40,7 +40,8 @@ def existing(folder: Path, objective: Objective, pictures: Pictures, seed: int, 
     if not resume:
         raise TrainingError("holds a run already", where=folder, remedy="use --resume auto, or another --out")
     old = checkpoint.load_run(folder)
-    options = _other_options(old["description"], objective.describe())
+    free = getattr(objective, "may_change", ())
+    options = [line for line in _other_options(old["description"], objective.describe()) if line.split(" ")[0] not in free]
     if options:
         fault = f"holds a run with other options: {_some(options)}"
         raise TrainingError(fault, where=folder, remedy="give the same options, or another --out")

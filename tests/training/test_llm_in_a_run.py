@@ -17,7 +17,7 @@ from fakes import smooth_scene
 from tiny_llm_hdr import CONFIG, objective
 from tiny_training import short_loop
 
-from hdrcli.errors import UsageError
+from hdrcli.errors import TrainingError, UsageError
 from hdrcli.perception import llm
 from hdrcli.training import checkpoint, loop
 from hdrcli.training.cache import Photo, Scene
@@ -196,6 +196,15 @@ def test_a_resumed_run_has_what_is_left_of_its_budget(server, made, tmp_path):
     assert len(server.requests) == 30
     assert told[1] == SPENT
     assert sum("budget is spent" in line for line in told) == 1
+
+
+def test_a_budget_may_be_raised_and_a_model_may_not_be_changed(server, made, tmp_path):
+    train(made(most_requests=5), tmp_path / "run", 2)
+    assert len(server.requests) == 5
+    train(made(most_requests=9, retries=1, timeout=7.0), tmp_path / "run", 4, resume=True)
+    assert len(server.requests) == 9
+    with pytest.raises(TrainingError, match=r"other options: guides\.llm\.side 512, not 256"):
+        train(made(most_requests=9, side=256), tmp_path / "run", 5, resume=True)
 
 
 def test_checkpoints_of_before_know_of_no_spending(server, made):

@@ -56,6 +56,9 @@ class Objective(Protocol):
     views_per_batch: int
     """Draws from the streams that make one batch; :meth:`samples` is called once for each, and all its samples are used."""
 
+    # an objective may also say ``may_change: Sequence[str]``: options, such as "guides.llm.retries", that need not be those of
+    # the run that is resumed
+
     phases: tuple[str, ...]
     """Optimiser steps of one training step, in order: ("g",) or ("g", "d")."""
 

@@ -375,6 +375,12 @@ class LlmHdr:
             lines[kind] = said + (f"; left out: {unused}" if unused else "")
         return lines
 
+    @property
+    def may_change(self) -> tuple[str, ...]:
+        """Options that need not be those of the run that is resumed."""
+        modules = ((name, registry.load(perception.__name__, name)) for name in _GUIDES)
+        return tuple(f"guides.{name}.{option}" for name, module in modules for option in getattr(module, "MAY_CHANGE", ()))
+
     # data -----------------------------------------------------------------------------------------------------------------
 
     def samples(self, views: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> list[dict[str, NDArray[Any]]]:
