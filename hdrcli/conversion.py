@@ -31,6 +31,7 @@ from hdrcli.tonemapping._steady import Steady
 _STRIP_ROWS = 64
 # light of code value 1 is 1 in decode(); this is its reference white: ITU-R BT.2408-7, table 1
 _HDR_WHITE = {Transfer.PQ: 203 / 10000, Transfer.HLG: 0.2650}
+_OF_MODELS = (".toml", ".onnx", ".safetensors", ".pt", ".json")  # files by which a folder's model is known
 LEARNED = "learned"  # the operator that is no formula: a bundle's G_X
 WHITE_NITS = 203.0  # ITU-R BT.2408: HDR reference white
 PRIMARIES = {
@@ -264,30 +265,39 @@ def _clipped_shares(codes: NDArray[Any]) -> tuple[float, float, float]:
     return (counts[0] / total, counts[1] / total, counts[2] / total)
 
 
-@lru_cache(maxsize=4)
 def load_generator(model: str, backend: str = "auto", device: str = "auto", role: str = "g_y") -> Generator:
-    """A generator by bundle name or path, loaded once per process: G_Y, or with ``role`` "g_x" the way back.
+    """A generator by bundle name or path, loaded once and again when its files change: G_Y, or with ``role`` "g_x" G_X.
 
     ``backend`` auto: torch for run folders and weights files, ONNX Runtime for bundles. Raises MissingModel, UsageError for a
     backend or device that there is none of, and what the backend raises.
     """
-    from hdrcli.inference import bundles, onnx_backend, torch_backend
+    from hdrcli.inference import bundles, torch_backend
 
     if backend not in ("auto", "onnx", "torch"):
         raise UsageError(f"no backend {backend!r}", remedy="there are: auto, onnx, torch")
     try:
-        folder = bundles.find(model)
+        path, bundle = bundles.find(model), True
     except MissingModel:
-        path = Path(model)
+        path, bundle = Path(model), False
         if not model or not torch_backend.is_weights(path):
             raise
         if backend == "onnx":
             remedy = "make a bundle of a run with hdrcli models export"
             raise MissingModel("is no bundle, which ONNX Runtime needs", where=path, remedy=remedy) from None
-        return torch_backend.load(path, device, role)
-    if backend == "torch":
-        return torch_backend.load(folder, device, role)
-    return onnx_backend.load(bundles.read(folder), device, role)
+    return _loaded(path, _stamps(path), bundle and backend != "torch", device, role)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, stamps: tuple[Any, ...], onnx: bool, device: str, role: str) -> Generator:
+    from hdrcli.inference import bundles, onnx_backend, torch_backend
+
+    return onnx_backend.load(bundles.read(path), device, role) if onnx else torch_backend.load(path, device, role)
+
+
+def _stamps(path: Path) -> tuple[Any, ...]:
+    """What tells a model's files from those that stood under the same name before, or in another working folder."""
+    files = sorted(file for file in path.iterdir() if file.suffix in _OF_MODELS) if path.is_dir() else [path]
+    return tuple((str(file.absolute()), state.st_mtime_ns, state.st_size) for file in files for state in (file.stat(),))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """expand() on Images: what it promises to the caller, and the books it keeps."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +247,18 @@ class TestFaults:
 class TestLoading:
     def test_a_generator_is_loaded_once(self, exported_bundle):
         assert load_generator(str(exported_bundle), "onnx", "cpu") is load_generator(str(exported_bundle), "onnx", "cpu")
+
+    def test_it_is_loaded_anew_when_its_files_change_or_others_have_its_name(self, exported_bundle, tmp_path, monkeypatch):
+        for name in ("here", "there"):
+            shutil.copytree(exported_bundle, tmp_path / name / "mine")
+        monkeypatch.chdir(tmp_path / "here")
+        first = load_generator("mine", "onnx", "cpu")
+        assert load_generator("mine", "onnx", "cpu") is first
+        os.utime("mine/g_y.onnx", (1, 1))
+        second = load_generator("mine", "onnx", "cpu")
+        assert second is not first
+        monkeypatch.chdir(tmp_path / "there")
+        assert load_generator("mine", "onnx", "cpu") not in (first, second)
 
     def test_a_run_is_run_by_torch_and_a_bundle_by_onnx_runtime(self, trained_run, exported_bundle):
         runs = {str(p): expand(photo(), ExpandOptions(model=str(p), device="cpu")) for p in (trained_run, exported_bundle)}

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -213,6 +214,8 @@ def served(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
     A worker that has died is a TrainingError of the next batch. Torch's own handler of SIGCHLD raises wherever the main process
     happens to be, in the middle of a step perhaps, of which nothing could be saved.
     """
+    if loader.num_workers:
+        _check_sockets()
     before = set(multiprocessing.active_children())
     workers: list[Any] = []
     iterator: Any = None
@@ -230,6 +233,34 @@ def served(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
                 if worker.is_alive():  # torch has waited and sent SIGTERM, which workers leave to us
                     worker.kill()
                     worker.join()
+
+
+_LONGEST = 107  # bytes of a socket's path on Linux; macOS has 103
+_NAME = "/listener-12345678"
+
+
+def _check_sockets() -> None:
+    """Workers hand tensors over by sockets in the temporary folder, and where its path is too long, nothing ever arrives.
+
+    So a short folder is taken for them then. Raises TrainingError if there is none.
+    """
+    from multiprocessing import util
+
+    longest = _LONGEST if sys.platform == "linux" else 103
+    if sys.platform == "win32" or len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678" + _NAME) <= longest:
+        return
+    before = tempfile.tempdir
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            tempfile.tempdir = folder
+            break
+    try:
+        found = util.get_temp_dir()  # kept for this process and its children, and deleted when it ends
+    finally:
+        tempfile.tempdir = before
+    if len(os.fsencode(found)) + len(_NAME) > longest:
+        fault = "the temporary folder's path is too long for what worker processes need"
+        raise TrainingError(fault, where=found, remedy="set TMPDIR to a shorter one, or use --workers 0")
 
 
 def _watched(iterator: Iterator[Any], workers: list[Any]) -> Iterator[Any]:

@@ -662,6 +662,19 @@ class TestInterruptions:
         assert len(pids) == 2
         assert gone(pids)
 
+    def test_a_long_temporary_folder_does_not_keep_samples_from_arriving(self, tmp_path, monkeypatch):
+        """Paths of sockets end at 107 bytes; beyond, workers' tensors were lost and the run waited for ever."""
+        long = tmp_path / ("a" * 90)
+        long.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(long))
+        monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)
+        assert loop.train(toy(), pictures(), short_loop(2, workers=1), tmp_path / "run")["step"] == 2
+        assert list(long.iterdir()) == []
+        # as when something else in this process has made its sockets there before
+        monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", str(long))
+        with pytest.raises(TrainingError, match=r"path is too long.*TMPDIR"):
+            loop.train(toy(), pictures(), short_loop(2, workers=1), tmp_path / "other")
+
     @pytest.mark.slow  # torch waits twice for five seconds
     def test_not_even_one_that_hangs(self, tmp_path):
         gan, pids = toy(), []
