@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -85,7 +86,14 @@ def make_fabric(device: str, devices: int, num_nodes: int, precision: str) -> An
     strategy = DDPStrategy(broadcast_buffers=False)
     fabric = Fabric(accelerator=accelerator, devices=where, num_nodes=num_nodes, strategy=strategy, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
+    atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Gloo's threads must have ended before the process does: it is aborted now and then otherwise, after all is done."""
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "gloo":
+        torch.distributed.destroy_process_group()
 
 
 class _Call:

@@ -172,11 +172,11 @@ def test_threads_change_nothing_but_the_time(cli: Cli, photo: Path, monkeypatch:
     before = cv2.getNumThreads()
     try:
         for count in (1, 2):
-            conversion.load_generator.cache_clear()
+            conversion._loaded.cache_clear()
             assert cli("expand", photo, "-o", f"{count}.exr", "--threads", count).code == 0
     finally:
         cv2.setNumThreads(before)
-        conversion.load_generator.cache_clear()
+        conversion._loaded.cache_clear()
     assert Path("1.exr").read_bytes() == Path("2.exr").read_bytes()
     ran = cli("expand", photo, "--threads", 0)
     assert (ran.code, len(ran.lines)) == (2, 1)
