@@ -222,7 +222,7 @@ def started(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_signal_to_the_whole_group_saves_the_run(cli: Cli, scenes: Path, number: signal.Signals) -> None:
     """As GNU timeout, Slurm and systemd send it: to workers as well."""
     with started("1", "--max-steps", "1000000") as process:

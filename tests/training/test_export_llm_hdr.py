@@ -32,7 +32,7 @@ def awake_gates(made):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """What the loop leaves behind, after two steps, with a small set of artifact maps so that the export is quick."""
-    guides = replace(CONFIG.guides, exposure=exposure.Config(blocking=False, ringing=False, outliers=False))
+    guides = replace(CONFIG.guides, exposure=exposure.Config(banding=False, blocking=False, ringing=False))
     made = awake_gates(objective(network=replace(CONFIG.network, iterations=1), guides=guides))
     step(made, batch(made), made.optimizers())
     folder = tmp_path_factory.mktemp("run")

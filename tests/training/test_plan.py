@@ -75,7 +75,7 @@ def test_a_known_step():
     assert made <= found.activations <= made + 4 * 256 * 4
 
 
-@pytest.mark.parametrize("saves", [False, True])
+@pytest.mark.parametrize("saves", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_it_agrees_with_a_step_at_full_size(saves):
     """Extrapolated from 48 and 96 pixels to 144; the step at 144 itself is counted."""
     made = tiny_llm_hdr.objective(working_size=144, saves_memory=saves)
@@ -107,7 +107,10 @@ def test_more_images_take_more():
     ("name", "options"),
     [
         ("paired", {"working_size": "64", "view_size": "96", "network.width": "4"}),
-        ("hdr_cgan", {"working_size": "128", "view_size": "128", "network.width": "4", "discriminator.width": "4"}),
+        pytest.param(
+            *("hdr_cgan", {"working_size": "128", "view_size": "128", "network.width": "4", "discriminator.width": "4"}),
+            marks=pytest.mark.slow,
+        ),
         ("toning", {"working_size": "384", "network.width": "4"}),
         ("segmentation", {"working_size": "64", "view_size": "96"}),
         ("hybrid", {"working_size": "64", "view_size": "64", "lpips_weight": "0", "network.width": "8"}),
