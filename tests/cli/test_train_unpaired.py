@@ -274,6 +274,9 @@ class TestMemory:
     ) -> None:
         monkeypatch.setattr(machine, "free_memory", lambda: 10**6)
         monkeypatch.setattr(plan, "measure", None)
+        monkeypatch.setattr(
+            plan, "estimate", lambda *arguments: plan.Estimate(3 * 10**7, 4 * 10**7)
+        )  # test_plan has the real one
         ran = self.dry(cli, folders)
         assert ran.code == 0, ran.err
         assert re.search(
@@ -307,7 +310,11 @@ class TestMemory:
             raise RuntimeError("shapes don't match")
 
 
-def test_panoramas_are_counted_and_wide_photos_are_none(cli: Cli, folders: tuple[str, ...]) -> None:
+def test_panoramas_are_counted_and_wide_photos_are_none(
+    cli: Cli, folders: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "free_memory", lambda: 1)  # a plan is enough
+    monkeypatch.setattr(plan, "estimate", lambda *arguments: plan.Estimate(5, 5))
     hdrcli.write(Image(smooth_scene(64, 128, 5), Transfer.LINEAR), Path("scenes/wide.exr"))
     rows = (
         "".join(f"s{n}.exr,train,{kind}\n" for n, kind in enumerate(("photo", "photo", "photo"))) + "wide.exr,train,equirect\n"

@@ -39,6 +39,7 @@ def one(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("one"), 1, 4)
 
 
+@pytest.mark.slow  # test_llm_hdr_distributed does the same with both directions
 def test_two_processes_are_one_with_twice_the_batch(tmp_path, one):
     two = trained(tmp_path, 2, 2)
     assert two["processes"] == 2

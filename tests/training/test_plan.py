@@ -97,6 +97,7 @@ def test_the_objective_is_as_before():
     tiny_llm_hdr.step(made, plan._cut(plan._samples(made, 2), 144, 144))
 
 
+@pytest.mark.slow
 def test_more_images_take_more():
     one, four = (plan.estimate(tiny_llm_hdr.objective(batch_size=n), CONFIG) for n in (1, 4))
     assert one.fixed == four.fixed
