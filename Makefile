@@ -41,7 +41,7 @@ check:  ## ruff, mypy, pytest (needs `make test` once)
 	$(BIN)/ruff check hdrcli tests
 	$(BIN)/ruff format --check hdrcli tests
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal -q
+	$(BIN)/pytest -n 2 -q
 
 bench: $(VENV)/.dev  ## Time and memory of `expand`, `tonemap`, HDR-VDP-2.2 against others; with DATA=DIR (and LDR=DIR) of `train` too
 	$(BIN)/python tests/benchmarks/bench_expand.py
