@@ -5,32 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 _PIECE = 0.05  # seconds; how long the end of waiting may go unnoticed
 _Result = TypeVar("_Result")
 
 
+@dataclass(frozen=True)
+class Asking:
+    """What a guide is told of the run that it asks for.
+
+    ``say`` gets a line at the start and whenever something changes. A budget is shared by ``processes``, of which this is
+    number ``process``. ``once``: images that will be asked about once; ``each_step``: images of one process's step, on
+    average, that are new each time; ``knobs``: what that depends on, for the user.
+    """
+
+    say: Callable[[str], None]
+    process: int = 0
+    processes: int = 1
+    once: int = 0
+    each_step: float = 0.0
+    knobs: str = ""
+
+
 @runtime_checkable
 class RemoteGuide(Protocol):
     """A guide that asks somebody else's computer, which takes time, costs money and fails."""
 
-    def begin(
-        self,
-        say: Callable[[str], None],
-        *,
-        process: int = 0,
-        processes: int = 1,
-        once: int = 0,
-        each_step: float = 0.0,
-        knobs: str = "",
-    ) -> None:
-        """Tell what this run may ask of whom, and ask for the first time. Raises UsageError if that is refused.
-
-        ``say`` gets a line now and whenever something changes. A budget is shared by ``processes``, of which this is number
-        ``process``. ``once``: images that will be asked about once; ``each_step``: images of one process's step, on average,
-        that are new each time; ``knobs``: what that depends on, for the user.
-        """
+    def begin(self, run: Asking) -> None:
+        """Tell what this run may ask of whom, and ask for the first time. Raises UsageError if that is refused."""
         ...
 
     def hurry(self) -> None:
@@ -111,4 +115,4 @@ class Patience:
         return results[0]
 
 
-__all__ = ["Interrupted", "Overdue", "Patience", "RemoteGuide"]
+__all__ = ["Asking", "Interrupted", "Overdue", "Patience", "RemoteGuide"]

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 from hdrcli.errors import MissingExtra, MissingModel, UsageError
 from hdrcli.perception import _answers
 from hdrcli.perception._answers import BadAnswer, Cache, Region
-from hdrcli.perception._remote import Interrupted, Overdue, Patience
+from hdrcli.perception._remote import Asking, Interrupted, Overdue, Patience
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,29 +194,20 @@ class LLMMaps:
 
     # a run ----------------------------------------------------------------------------------------------------------------
 
-    def begin(
-        self,
-        say: Callable[[str], None],
-        *,
-        process: int = 0,
-        processes: int = 1,
-        once: int = 0,
-        each_step: float = 0.0,
-        knobs: str = "",
-    ) -> None:
+    def begin(self, run: Asking) -> None:
         """See :class:`hdrcli.perception._remote.RemoteGuide`. Raises UsageError if the endpoint refuses a test picture."""
-        self.say = say
+        self.say = run.say
         self._patience.renew()
         self._said.clear()
-        self._divide(process, processes)
-        self._bucket = TokenBucket(self.config.requests_per_minute / processes, clock=self._clock, sleep=self._sleep)
-        say(self._plan())
+        self._divide(run.process, run.processes)
+        self._bucket = TokenBucket(self.config.requests_per_minute / run.processes, clock=self._clock, sleep=self._sleep)
+        self.say(self._plan())
         if self._spent():
             self._say_once("llm: the budget is spent; exposure answers for what is not in the cache")
             return
         self._first_request()
-        if each_step > 0:
-            say(self._outlook(once, each_step, knobs))
+        if run.each_step > 0:
+            self.say(self._outlook(run))
 
     def hurry(self) -> None:
         """See :class:`hdrcli.perception._remote.RemoteGuide`."""
@@ -264,14 +255,14 @@ class LLMMaps:
             f"{config.requests_per_minute:g} a minute"
         )
 
-    def _outlook(self, once: int, each_step: float, knobs: str) -> str:
+    def _outlook(self, run: Asking) -> str:
         """How long the budget of requests lasts if nothing fails."""
         left = (self._share(self.config.most_requests) - self._counts["requests"]) * self._processes
-        each = each_step * self._processes
-        steps = max(0, math.floor((left - once) / each))
-        first = f"{once} photos and scenes once each, then " if once else ""
+        each = run.each_step * self._processes
+        steps = max(0, math.floor((left - run.once) / each))
+        first = f"{run.once} photos and scenes once each, then " if run.once else ""
         wait = 60 * each / self.config.requests_per_minute
-        change = ", ".join(name for name in ("most_requests", "requests_per_minute", knobs) if name)
+        change = ", ".join(name for name in ("most_requests", "requests_per_minute", run.knobs) if name)
         return (
             f"llm: {first}{each:.3g} new images a step: {left} requests last for about {steps} steps, at {wait:.2g} seconds a "
             f"step for their rate; exposure answers from there on (change: {change})"

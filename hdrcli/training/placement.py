@@ -243,7 +243,7 @@ def served(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
                     worker.join()
 
 
-_LONGEST = 107  # bytes of a socket's path on Linux; macOS has 103
+_LONGEST = 107 if sys.platform == "linux" else 103  # bytes of a socket's path; 103 is macOS's
 _NAME = "/listener-12345678"
 
 
@@ -254,8 +254,7 @@ def _check_sockets() -> None:
     """
     from multiprocessing import util
 
-    longest = _LONGEST if sys.platform == "linux" else 103
-    if sys.platform == "win32" or len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678" + _NAME) <= longest:
+    if sys.platform == "win32" or len(os.fsencode(tempfile.gettempdir())) + len("/pymp-12345678" + _NAME) <= _LONGEST:
         return
     before = tempfile.tempdir
     for folder in ("/tmp", "/var/tmp", "/dev/shm"):
@@ -266,7 +265,7 @@ def _check_sockets() -> None:
         found = util.get_temp_dir()  # kept for this process and its children, and deleted when it ends
     finally:
         tempfile.tempdir = before
-    if len(os.fsencode(found)) + len(_NAME) > longest:
+    if len(os.fsencode(found)) + len(_NAME) > _LONGEST:
         fault = "the temporary folder's path is too long for what worker processes need"
         raise TrainingError(fault, where=found, remedy="set TMPDIR to a shorter one, or use --workers 0")
 

@@ -19,6 +19,7 @@ from tiny_training import short_loop
 
 from hdrcli.errors import TrainingError, UsageError
 from hdrcli.perception import llm
+from hdrcli.perception._remote import Asking
 from hdrcli.training import checkpoint, loop
 from hdrcli.training.cache import Photo, Scene
 from hdrcli.training.objectives import AsksOthers, Surroundings
@@ -231,7 +232,7 @@ def test_processes_share_one_budget_and_one_rate(server, made):
     guides = [made(most_requests=7, most_tokens=301, requests_per_minute=60.0)._maps for _ in range(3)]
     lines = []
     for process, guide in enumerate(guides):
-        guide.begin(lines.append, process=process, processes=3)
+        guide.begin(Asking(lines.append, process=process, processes=3))
         assert guide._bucket._interval == pytest.approx(3)
     assert [g._share(7) for g in guides] == [3, 2, 2]
     assert sum(g._share(301) for g in guides) == 301

@@ -53,7 +53,7 @@ from hdrcli.losses.semantic import BETA, semantic_loss
 from hdrcli.networks import feedback_unet, patchgan
 from hdrcli.networks.feedback_unet import clip_map_of, from_t, linear_to_srgb, photograph, t_of_white, within
 from hdrcli.perception import exposure
-from hdrcli.perception._remote import RemoteGuide
+from hdrcli.perception._remote import Asking, RemoteGuide
 from hdrcli.training.datasets import Pictures
 from hdrcli.training.export import Export
 from hdrcli.training.objectives import Surroundings, _knowledge
@@ -431,8 +431,7 @@ class LlmHdr:
         if self._remote is not None:
             once = self._whole.count if self._whole is not None else 0
             each = self._asked_each_step() * run.parts
-            part = {"process": run.process, "processes": run.processes}
-            self._remote.begin(run.say, **part, once=once, each_step=each, knobs="maps_every, perception_every")
+            self._remote.begin(Asking(run.say, run.process, run.processes, once, each, "maps_every, perception_every"))
 
     def _asked_each_step(self) -> float:
         """Generated images of a micro-batch that the guide for maps is asked about, on average: y^ and x^."""
